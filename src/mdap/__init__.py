@@ -1,0 +1,1 @@
+"""Runs long chains of small LLM steps without errors."""

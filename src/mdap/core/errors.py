@@ -1,0 +1,140 @@
+"""Every error that mdap raises, as one tree. What a caller would do differs from class to class; nothing else does."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Blame = Literal["user", "model", "provider", "tool"]
+
+
+class MdapError(Exception):
+    """The base of all errors of mdap; each message names the value and the remedy.
+
+    MdapError
+    ├── UsageError (a ValueError)   an argument, option or name is wrong: change it
+    ├── VotingCannotHelp            p is 0.5 or less: change the prompt or the model, not k
+    ├── RedFlag                     a reply is to be discarded: raised by a task's `parse`
+    ├── Undecided                   a cap ran out before the rule decided: raise it, or look at the step
+    ├── BudgetReached               the next call does not fit: resume with a larger budget
+    ├── Stop                        a hook or an observer asked the run to end
+    ├── ModelError                  a call failed; `retryable` says whether asking again can help
+    │   └── ModelRejected           the provider will never take this call: key, name or request is wrong
+    ├── TaskError                   a method of the task broke its contract
+    └── JournalError                the journal cannot be read or written
+        ├── RunBusy                 another process drives this run
+        └── FingerprintChanged      the run was started with something else: see the diff
+
+    Attributes: `code` (stable name), `retryable`, `blame` (user, model, provider or tool),
+    `step` (index of the step, or None), `remedy` (the command or change to make next).
+    """
+
+    code: ClassVar[str] = "error"
+    retryable: bool = False
+    blame: Blame = "user"
+
+    def __init__(self, message: str, *, remedy: str = "", step: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.step = step
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.remedy}" if self.remedy else self.message
+
+
+class UsageError(MdapError, ValueError):
+    """An argument, an option or a name is wrong."""
+
+    code = "usage"
+
+
+class VotingCannotHelp(MdapError, ValueError):
+    """The success rate is 0.5 or less against a single alternative: more votes make the result worse."""
+
+    code = "voting-cannot-help"
+    blame: Blame = "model"
+
+
+class RedFlag(MdapError):
+    """A reply is to be discarded, never repaired; `name` is what it is counted under."""
+
+    code = "red-flag"
+    blame: Blame = "model"
+
+    def __init__(self, reason: str, *, name: str = "malformed") -> None:
+        super().__init__(reason)
+        self.name = name
+
+
+class Undecided(MdapError):
+    """A cap ran out before the rule decided; never a plurality."""
+
+    code = "undecided"
+    blame: Blame = "model"
+
+
+class BudgetReached(MdapError):
+    """The next call would not fit into the run's budget."""
+
+    code = "budget"
+
+
+class Stop(MdapError):
+    """Raised by a hook or an observer to end a run as `stopped`; the run can be resumed."""
+
+    code = "stopped"
+
+
+class ModelError(MdapError):
+    """A call failed. `status` is the HTTP status, if there was one; `retry_after` the seconds to wait, if told."""
+
+    code = "model"
+    blame: Blame = "provider"
+    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str = "failed",
+        status: int | None = None,
+        retry_after: float | None = None,
+        remedy: str = "",
+        step: int | None = None,
+    ) -> None:
+        super().__init__(message, remedy=remedy, step=step)
+        self.kind = kind
+        self.status = status
+        self.retry_after = retry_after
+
+
+class ModelRejected(ModelError):
+    """The provider will never take this call: the key, the model's name or the request is wrong."""
+
+    code = "rejected"
+    blame: Blame = "user"
+    retryable = False
+
+
+class TaskError(MdapError):
+    """A method of the task broke its contract."""
+
+    code = "task"
+
+
+class JournalError(MdapError):
+    """The journal cannot be read or written; what was decided before is kept."""
+
+    code = "journal"
+
+
+class RunBusy(JournalError):
+    """Another process drives this run."""
+
+    code = "busy"
+
+
+class FingerprintChanged(JournalError):
+    """The run was started with another task, prompt, model, rule, parser or set of flags."""
+
+    code = "fingerprint"

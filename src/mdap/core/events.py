@@ -1,0 +1,108 @@
+"""What observers are told while a run goes on, and the fold of it into the run's progress. Observers alter nothing."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from mdap.core.records import Decision, Status, Totals
+
+
+class Started(msgspec.Struct, frozen=True, tag="started"):
+    """A run, or a further segment of it, begins at step `step`; `total` is the number of steps, if known."""
+
+    run: str
+    task: str
+    model: str
+    rule: str
+    step: int
+    total: int | None
+    totals: Totals
+
+
+class Called(msgspec.Struct, frozen=True, tag="called"):
+    """A call begins (+1) or has ended (-1)."""
+
+    change: int
+
+
+class Flagged(msgspec.Struct, frozen=True, tag="flagged"):
+    """A sample was discarded; `name` is what it is counted under."""
+
+    step: int
+    slot: int
+    redraw: int
+    name: str
+    reason: str
+
+
+class Retried(msgspec.Struct, frozen=True, tag="retried"):
+    """A call failed and is made again after `wait` seconds; `attempt` counts from 1."""
+
+    step: int
+    attempt: int
+    kind: str
+    reason: str
+    wait: float
+
+
+class StepDecided(msgspec.Struct, frozen=True, tag="decided"):
+    """A ballot was decided; `totals` counts what it took."""
+
+    decision: Decision
+    totals: Totals
+
+
+class StepUndecided(msgspec.Struct, frozen=True, tag="undecided"):
+    """A cap ran out before the rule decided; `votes` is the tally so far."""
+
+    step: int
+    votes: tuple[int, ...]
+    reason: str
+
+
+class RunEnded(msgspec.Struct, frozen=True, tag="ended"):
+    """The segment ended."""
+
+    status: Status
+    reason: str
+
+
+Event: TypeAlias = Started | Called | Flagged | Retried | StepDecided | StepUndecided | RunEnded
+
+
+class Progress(msgspec.Struct):
+    """Where a run stands. `steps` of `total` (None: unknown) are decided, `begun` of them before this segment.
+
+    `samples`, `votes`, `flagged`, `retries` and `contested` count this segment.
+    """
+
+    total: int | None = None
+    begun: int = 0
+    steps: int = 0
+    samples: int = 0
+    votes: int = 0
+    flagged: int = 0
+    retries: int = 0
+    contested: int = 0
+    in_flight: int = 0
+    status: Status = "running"
+
+    def add(self, event: Event) -> None:
+        """Fold one event in."""
+        if isinstance(event, StepDecided):
+            self.steps += 1
+            self.samples += event.totals.samples
+            self.votes += event.totals.votes
+            self.contested += event.decision.contested
+        elif isinstance(event, Called):
+            self.in_flight += event.change
+        elif isinstance(event, Flagged):
+            self.flagged += 1
+        elif isinstance(event, Retried):
+            self.retries += 1
+        elif isinstance(event, Started):
+            self.total, self.begun, self.steps = event.total, event.step, event.step
+        elif isinstance(event, RunEnded):
+            self.status = event.status

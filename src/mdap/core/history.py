@@ -1,0 +1,187 @@
+"""What a journal holds of a run, and the fold of its entries into what a resume needs. Reads and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
+
+import msgspec
+
+from mdap.core.delta import patch
+from mdap.core.records import Action, Move, OpenBallot, Sample, State, Status, Totals
+
+
+class RunHead(msgspec.Struct, frozen=True):
+    """What a run was started with. `fingerprint` must be equal at a resume; `settings` may change.
+
+    `created` is an ISO 8601 time in UTC; `task`, `model` and `rule` are specs; `total` is the number of steps, if known.
+    """
+
+    id: str
+    created: str
+    task: str
+    model: str
+    rule: str
+    fingerprint: dict[str, str]
+    settings: dict[str, Any]
+    total: int | None = None
+
+
+class Spend(msgspec.Struct):
+    """What calls cost, or what is set aside for them: calls, tokens, seconds."""
+
+    calls: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+class Seen(msgspec.Struct):
+    """The ballots of one kind of step: how many were decided, and votes for winners and for others."""
+
+    steps: int = 0
+    agreed: int = 0
+    dissent: int = 0
+    contested: int = 0
+
+
+class Decided(msgspec.Struct, frozen=True, tag="decided"):
+    """A decision as it is stored. `change` is UNSET where the task's `apply` gives the next state, else a delta.
+
+    `totals` counts what this ballot took; `samples` holds the calls that are to be recorded.
+    """
+
+    step: int
+    action: Action
+    votes: tuple[int, ...]
+    kind: str = ""
+    change: Any = msgspec.UNSET
+    totals: Totals | None = None
+    samples: tuple[Sample, ...] = ()
+
+
+class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
+    """The state that step `step` is asked about."""
+
+    step: int
+    state: State
+
+
+class Opened(msgspec.Struct, frozen=True, tag="opened"):
+    """A ballot that was stopped before it was decided; `totals` counts what it took since it was last stored."""
+
+    ballot: OpenBallot
+    totals: Totals
+
+
+class Leased(msgspec.Struct, frozen=True, tag="leased"):
+    """From here on this much, in all, may have been spent; whatever a kill leaves unsettled counts as spent."""
+
+    lease: Spend
+
+
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """The end of a segment: a run is one segment, each resume adds one. `spend` is what was really spent in all."""
+
+    status: Status
+    spend: Spend
+    seconds: float
+    reason: str = ""
+    totals: Totals | None = None
+
+
+class Resumed(msgspec.Struct, frozen=True, tag="resumed"):
+    """The start of a further segment, with the settings now in force."""
+
+    settings: dict[str, Any]
+
+
+class Epoch(msgspec.Struct, frozen=True, tag="epoch"):
+    """From step `step` on the run has another fingerprint, which the user accepted."""
+
+    step: int
+    fingerprint: dict[str, str]
+
+
+Entry: TypeAlias = Decided | Snapshot | Opened | Leased | Ended | Resumed | Epoch
+
+
+class Book(msgspec.Struct):
+    """The fold of all entries of a run; it stays small however long the run is.
+
+    `steps` is how many are decided, and so the index of the next. `seconds` is the time that ended segments took.
+    """
+
+    steps: int = 0
+    status: Status = "running"
+    reason: str = ""
+    seconds: float = 0.0
+    spend: Spend = msgspec.field(default_factory=Spend)
+    totals: Totals = msgspec.field(default_factory=Totals)
+    kinds: dict[str, Seen] = msgspec.field(default_factory=dict)
+    ballot: OpenBallot | None = None
+    settings: dict[str, Any] = msgspec.field(default_factory=dict)
+    epochs: list[tuple[int, dict[str, str]]] = msgspec.field(default_factory=list)
+
+    def add(self, entry: Entry) -> None:
+        """Fold one entry in."""
+        if type(entry) is Decided:
+            self._decided(entry)
+        elif isinstance(entry, Opened):
+            self.ballot = entry.ballot
+            self.totals.add(entry.totals)
+        elif isinstance(entry, Leased):
+            self.spend = entry.lease
+        elif isinstance(entry, Ended):
+            self._ended(entry)
+        elif isinstance(entry, Resumed):
+            self.status, self.reason, self.settings = "running", "", entry.settings
+        elif isinstance(entry, Epoch):
+            self.epochs.append((entry.step, entry.fingerprint))
+
+    def _decided(self, entry: Decided) -> None:
+        self.steps = entry.step + 1
+        if self.ballot is not None:
+            self.ballot = None
+        if entry.totals is not None:
+            self.totals.add(entry.totals)
+        seen = self.kinds.get(entry.kind)
+        if seen is None:
+            seen = self.kinds[entry.kind] = Seen()
+        seen.steps += 1
+        seen.agreed += entry.votes[0]
+        if len(entry.votes) > 1:
+            seen.contested += 1
+            seen.dissent += sum(entry.votes[1:])
+
+    def _ended(self, entry: Ended) -> None:
+        self.status, self.reason, self.spend = entry.status, entry.reason, entry.spend
+        self.seconds += entry.seconds
+        if entry.totals is not None:
+            self.totals.add(entry.totals)
+
+
+class History(msgspec.Struct):
+    """What a resume needs: the head, the fold of all entries, the newest snapshot and the decisions after it."""
+
+    head: RunHead
+    book: Book
+    snapshot: Snapshot
+    tail: list[Decided]
+
+
+def walk(
+    state: State, entries: Iterable[Decided], apply: Callable[[State, Action], State] | None
+) -> Iterator[tuple[State, Decided, Move]]:
+    """Yield (state asked, entry, move) for each stored decision, beginning at `state`.
+
+    `apply` is the task's; it is called where an entry stores no change.
+    """
+    for entry in entries:
+        if entry.change is not msgspec.UNSET:
+            after = patch(state, entry.change)
+        elif apply is not None:
+            after = apply(state, entry.action)
+        else:
+            after = state
+        yield state, entry, Move(entry.action, after)
+        state = after

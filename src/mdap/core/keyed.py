@@ -1,0 +1,21 @@
+"""Randomness by key: the same key gives the same numbers in any process, order and version. No shared stream."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from struct import Struct
+
+_KEY = Struct("<qqqqq")
+_SEED_MASK = 0x7FFFFFFF  # 31 bits: every server that takes a seed takes these
+
+
+def draw_seed(seed: int, item: int, step: int, slot: int, redraw: int) -> int:
+    """Return the seed of one draw, 0 to 2**31 - 1, from the run's seed and the draw's coordinates."""
+    digest = blake2b(_KEY.pack(seed, item, step, slot, redraw), digest_size=8).digest()
+    return int.from_bytes(digest, "little") & _SEED_MASK
+
+
+def uniforms(key: bytes, count: int = 8) -> tuple[float, ...]:
+    """Return `count` numbers in [0, 1), at most 8, that depend on `key` alone (53 bits each)."""
+    words = Struct(f"<{count}Q").unpack(blake2b(key, digest_size=8 * count).digest())
+    return tuple((word >> 11) * 2.0**-53 for word in words)

@@ -1,0 +1,184 @@
+"""The values that flow through a run: messages, requests, responses, samples, votes, decisions. Data only.
+
+All are frozen; states and actions are JSON values or typed records that encode to JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+State: TypeAlias = Any
+Action: TypeAlias = Any
+Item: TypeAlias = int
+Finish = Literal["stop", "length", "refusal"]
+Status = Literal["running", "done", "undecided", "budget", "stopped", "interrupted", "error"]
+Record = Literal["samples", "contested", "none"]
+
+
+class Absent(msgspec.Struct, frozen=True):
+    """The type of `ABSENT`, which stands where None could be a value."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+ABSENT = Absent()
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One message of a prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Prompt(msgspec.Struct, frozen=True, gc=False):
+    """What all draws of one step share: the messages and their digest (32 hex digits of BLAKE2b)."""
+
+    messages: tuple[Message, ...]
+    digest: str
+
+
+class Draw(msgspec.Struct, frozen=True, gc=False):
+    """Which sample this is. Slots are numbered in the order asked; a redraw keeps its slot."""
+
+    step: int
+    slot: int
+    redraw: int = 0
+    item: Item = 0
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One call to be made. `temperature` None: send none. `seed` is derived from the run's seed and the draw.
+
+    `state` is what the prompt was rendered from: a model in the same process may look at it, no wire carries it.
+    """
+
+    prompt: Prompt
+    draw: Draw
+    seed: int
+    temperature: float | None
+    max_tokens: int
+    state: State = None
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The messages to send."""
+        return self.prompt.messages
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Tokens as the provider reported them."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+class Response(msgspec.Struct, frozen=True, gc=False):
+    """One reply. `usage` None: the provider reported none. `id` is the provider's own name for the reply."""
+
+    text: str
+    finish: Finish = "stop"
+    usage: Usage | None = None
+    id: str = ""
+
+
+class Move(msgspec.Struct, frozen=True):
+    """What a reply says: the action, and the state it leads to."""
+
+    action: Action
+    next_state: State
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One state to be advanced. `index` counts from 0; `kind` is the class of steps that shares one prompt form."""
+
+    index: int
+    state: State
+    kind: str = ""
+    item: Item = 0
+
+
+class Vote(msgspec.Struct, frozen=True):
+    """A sample without red flags: the candidate's key and the move that it stands for."""
+
+    key: bytes
+    move: Move
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One model call as the journal can store it. `flag` is empty for a vote; `key` is empty for a flagged sample.
+
+    `latency` is in seconds.
+    """
+
+    slot: int
+    redraw: int
+    text: str
+    flag: str = ""
+    reason: str = ""
+    key: bytes = b""
+    finish: Finish = "stop"
+    tokens_in: int = 0
+    tokens_out: int = 0
+    latency: float = 0.0
+    id: str = ""
+    digest: str = ""
+
+
+class Totals(msgspec.Struct):
+    """Counters of a run, a segment or a ballot; they add up. `flagged` counts by name of the flag."""
+
+    samples: int = 0
+    votes: int = 0
+    retries: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    flagged: dict[str, int] = msgspec.field(default_factory=dict)
+
+    def add(self, other: Totals) -> None:
+        """Add the counters of `other` to these."""
+        self.samples += other.samples
+        self.votes += other.votes
+        self.retries += other.retries
+        self.tokens_in += other.tokens_in
+        self.tokens_out += other.tokens_out
+        for name, count in other.flagged.items():
+            self.flagged[name] = self.flagged.get(name, 0) + count
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """A decided ballot: the move that won and the votes, the winner's first, the others as they first appeared.
+
+    `samples` holds every call that the ballot took, in slot order; it is empty where nothing was to be recorded
+    and for decisions read back from a journal.
+    """
+
+    step: int
+    move: Move
+    votes: tuple[int, ...]
+    kind: str = ""
+    samples: tuple[Sample, ...] = ()
+
+    @property
+    def contested(self) -> bool:
+        """Whether at least two candidates had votes."""
+        return len(self.votes) > 1
+
+
+class OpenBallot(msgspec.Struct, frozen=True):
+    """A ballot that a stop or a cap left undecided: every sample asked so far, with the votes among them by slot.
+
+    `redraws` says, for each slot still without a vote, how many samples it has used.
+    """
+
+    step: int
+    state: State
+    kind: str = ""
+    votes: tuple[tuple[int, Vote], ...] = ()
+    redraws: tuple[tuple[int, int], ...] = ()
+    samples: tuple[Sample, ...] = ()
+    taken: int = 0
+    reason: str = ""

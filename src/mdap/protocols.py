@@ -1,0 +1,117 @@
+"""The contracts of the parts that a run is made of, on one page: Task, Model, Rule, Journal, Clock."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from mdap.core.ballot import Rule
+from mdap.core.history import Decided, Entry, History, RunHead, Snapshot
+from mdap.core.records import Decision, Message, Move, Request, Response, Sample, State, Step
+
+Decide: TypeAlias = Callable[[Step], Awaitable[Decision]]
+Complete: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A domain: plain pure methods, no model in sight.
+
+    Optional, found by presence:
+    `spec: str` (how the task is written on a command line), `version: str | int` (part of the fingerprint),
+    `steps: int` (total, if known),
+    `apply(state, action) -> state` (code computes the next state: votes are on the action, and a next state that the
+    reply also gave must agree or is the flag `illegal`, unless the task says `vote_on = "pair"`),
+    `vote_on: Literal["action", "pair"]`,
+    `check(state, move) -> str | None` (a legality oracle: the reason why a move is illegal; raises nothing),
+    `kind(state) -> str`, `key(move) -> Any` (what two equal votes share; default: the canonical form),
+    `schema` (JSON Schema of what is voted on: makes 1 and 1.0 equal where it says number, arrays sets where it says
+    uniqueItems), `draft(state) -> Move | None` (a guess, used by lookahead alone),
+    `answer(state) -> Move` (the known right move: for calibration, simulated models and the recount of `wrong`,
+    never for the engine).
+    For simulation and serving: `write(move) -> str` (a reply that `parse` reads as this move),
+    `read(messages) -> state` (the state that a prompt was rendered from; raises ValueError),
+    `mistakes(state) -> list[Move]` (wrong but well-formed moves, the likeliest first), `sample(rng) -> state`.
+    """
+
+    def start(self) -> State:
+        """Return the state that the first step is asked about."""
+
+    def is_done(self, state: State) -> bool:
+        """Say whether the task ends in this state."""
+
+    def prompt(self, state: State) -> str | Sequence[Message]:
+        """Return what a model is asked in this state: text (one user message) or messages."""
+
+    def parse(self, text: str, state: State) -> Move:
+        """Read a reply; raises RedFlag, with the reason, if it is not exactly of the asked form."""
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Something that answers requests. It knows nothing of voting.
+
+    Optional, found by presence: `bind(task) -> Model` (a simulated model learns its task), `close()` (async),
+    `first_temperature` and `temperature` (what votes are drawn at; None: send none).
+    """
+
+    spec: str
+
+    async def complete(self, request: Request) -> Response:
+        """Answer one request; raises ModelError (retryable or not) and nothing else. Cancelling it ends the call."""
+
+
+class Journal(Protocol):
+    """Append and read, nothing else. Entries of one run keep their order; `durable` counts what has been committed."""
+
+    durable: int
+
+    def create(self, head: RunHead) -> None:
+        """Add a run and make it durable before returning; raises JournalError if the id exists."""
+
+    def claim(self, run: str) -> AbstractContextManager[None]:
+        """Return a context in which this process alone drives `run`; raises RunBusy naming the process that does."""
+
+    def append(self, run: str, entry: Entry) -> int:
+        """Hand over one entry and return its ticket; it is durable once `durable` has reached the ticket.
+
+        Never blocks. Raises JournalError if an earlier write failed.
+        """
+
+    async def wait_durable(self, ticket: int) -> None:
+        """Return when the entry with this ticket is durable; raises JournalError if it cannot be."""
+
+    def heads(self) -> list[RunHead]:
+        """Return all runs, oldest first."""
+
+    def head(self, run: str) -> RunHead:
+        """Return one run; raises JournalError naming what there is. A unique prefix of the id is enough."""
+
+    def history(self, run: str) -> History:
+        """Return what a resume needs: newest snapshot, the entries after it, open ballot, totals, status, spend."""
+
+    def decisions(self, run: str, start: int = 0) -> Iterator[Decided]:
+        """Yield the stored `Decided` entries from step `start` on, in order, without holding them in memory."""
+
+    def snapshot(self, run: str, step: int) -> Snapshot:
+        """Return the newest snapshot at or below `step`."""
+
+    def samples(self, run: str, step: int) -> list[Sample]:
+        """Return the recorded samples of one step, in slot order."""
+
+    def close(self) -> None:
+        """Make all durable, checkpoint, and let go of the file. Safe to call twice."""
+
+
+class Clock(Protocol):
+    """Time as the engine sees it."""
+
+    def now(self) -> float:
+        """Return seconds on a clock that never goes back."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+
+
+__all__ = ["Clock", "Complete", "Decide", "Journal", "Model", "Rule", "Task"]
