@@ -1,1 +1,60 @@
-"""Runs long chains of small LLM steps without errors."""
+"""Runs long chains of small LLM steps without errors: the MAKER framework (arXiv:2511.09030) for Python.
+
+Importing this does nothing but define the names; each is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mdap import aio, errors, models, tasks
+    from mdap.blocking import resume, run, vote
+    from mdap.core.records import ABSENT, Message, Move
+    from mdap.core.errors import RedFlag, Stop
+    from mdap.result import Result
+
+_HOMES = {
+    "aio": "mdap.aio",
+    "errors": "mdap.errors",
+    "models": "mdap.models",
+    "tasks": "mdap.tasks",
+    "resume": "mdap.blocking",
+    "run": "mdap.blocking",
+    "vote": "mdap.blocking",
+    "ABSENT": "mdap.core.records",
+    "Message": "mdap.core.records",
+    "Move": "mdap.core.records",
+    "RedFlag": "mdap.core.errors",
+    "Stop": "mdap.core.errors",
+    "Result": "mdap.result",
+}
+
+__all__ = [
+    "ABSENT",
+    "Message",
+    "Move",
+    "RedFlag",
+    "Result",
+    "Stop",
+    "aio",
+    "errors",
+    "models",
+    "resume",
+    "run",
+    "tasks",
+    "vote",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'mdap' has no attribute {name!r}")
+    module = import_module(home)
+    return module if home == f"mdap.{name}" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -109,6 +109,7 @@ class Book(msgspec.Struct):
     """The fold of all entries of a run; it stays small however long the run is.
 
     `steps` is how many are decided, and so the index of the next. `seconds` is the time that ended segments took.
+    `began` is the first step of the present segment; `segment` is (seconds, steps) of the last one that ended.
     """
 
     steps: int = 0
@@ -119,6 +120,8 @@ class Book(msgspec.Struct):
     totals: Totals = msgspec.field(default_factory=Totals)
     kinds: dict[str, Seen] = msgspec.field(default_factory=dict)
     ballot: OpenBallot | None = None
+    began: int = 0
+    segment: tuple[float, int] = (0.0, 0)
     settings: dict[str, Any] = msgspec.field(default_factory=dict)
     epochs: list[tuple[int, dict[str, str]]] = msgspec.field(default_factory=list)
 
@@ -135,6 +138,7 @@ class Book(msgspec.Struct):
             self._ended(entry)
         elif isinstance(entry, Resumed):
             self.status, self.reason, self.settings = "running", "", entry.settings
+            self.began = self.steps
         elif isinstance(entry, Epoch):
             self.epochs.append((entry.step, entry.fingerprint))
 
@@ -156,6 +160,7 @@ class Book(msgspec.Struct):
     def _ended(self, entry: Ended) -> None:
         self.status, self.reason, self.spend = entry.status, entry.reason, entry.spend
         self.seconds += entry.seconds
+        self.segment = (entry.seconds, self.steps - self.began)
         if entry.totals is not None:
             self.totals.add(entry.totals)
 

@@ -129,24 +129,28 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Totals(msgspec.Struct):
-    """Counters of a run, a segment or a ballot; they add up. `flagged` counts by name of the flag."""
+    """Counters of a run, a segment or a ballot; they add up.
+
+    `flagged` counts discarded samples by the name of the flag, `retries` repeated calls by the name of the failure.
+    """
 
     samples: int = 0
     votes: int = 0
-    retries: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     flagged: dict[str, int] = msgspec.field(default_factory=dict)
+    retries: dict[str, int] = msgspec.field(default_factory=dict)
 
     def add(self, other: Totals) -> None:
         """Add the counters of `other` to these."""
         self.samples += other.samples
         self.votes += other.votes
-        self.retries += other.retries
         self.tokens_in += other.tokens_in
         self.tokens_out += other.tokens_out
         for name, count in other.flagged.items():
             self.flagged[name] = self.flagged.get(name, 0) + count
+        for name, count in other.retries.items():
+            self.retries[name] = self.retries.get(name, 0) + count
 
 
 class Decision(msgspec.Struct, frozen=True):

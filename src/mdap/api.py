@@ -1,0 +1,290 @@
+"""Where the parts are wired together: the asynchronous `run` and `resume`. Ways in are thin layers over these."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import msgspec
+
+from mdap.clock import LoopClock
+from mdap.core.budget import Budget, Limits
+from mdap.core.errors import FingerprintChanged, MdapError, UsageError
+from mdap.core.events import Started
+from mdap.core.fingerprint import differences
+from mdap.core.history import Epoch, Resumed, RunHead, Snapshot
+from mdap.core.records import Decision, OpenBallot, Record, Step, Vote
+from mdap.core.redflags import Flag, name_of, red_flags
+from mdap.core.rules import rule as rule_named
+from mdap.core.settings import CHANGEABLE, Settings
+from mdap.core.spec import unknown
+from mdap.engine.calling import Meter, limited, retrying, timed
+from mdap.engine.durable import Log, durable
+from mdap.engine.segment import drive
+from mdap.engine.taskview import TaskView, plain
+from mdap.engine.vote import Asking
+from mdap.engine.voting import Poll, do_voting
+from mdap.journal import open_journal
+from mdap.models.catalog import as_model
+from mdap.observers import Observer, fan_out
+from mdap.protocols import Clock, Journal, Model, Rule, Task
+from mdap.result import Result
+from mdap.tasks.catalog import task as task_named
+
+DEFAULT_K = 3
+# A task that says neither how many steps it has nor when it is over still ends, and says so.
+MOST_STEPS = 100_000_000
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """What a run is made of: the task, the model bound to it, the red flags and the settings."""
+
+    view: TaskView
+    model: Model
+    flags: tuple[Flag, ...]
+    settings: Settings
+
+
+class Options(TypedDict, total=False):
+    """The options of `run`: the fields of `Settings`."""
+
+    max_samples: int
+    redraws: int
+    retries: int
+    timeout: float
+    max_tokens: int
+    flag_tokens: int | None
+    in_flight: int
+    first_temperature: float | None
+    temperature: float | None
+    max_steps: int | None
+    budget_calls: int | None
+    budget_tokens: int | None
+    budget_seconds: float | None
+    seed: int
+    record: Record
+
+
+class Changes(TypedDict, total=False):
+    """The options that `resume` may change."""
+
+    max_samples: int
+    redraws: int
+    retries: int
+    timeout: float
+    in_flight: int
+    max_steps: int | None
+    budget_calls: int | None
+    budget_tokens: int | None
+    budget_seconds: float | None
+
+
+async def run(
+    task: Task | str,
+    model: Model | str | Callable[..., Any],
+    *,
+    k: int | None = None,
+    rule: Rule | str | None = None,
+    journal: Journal | str | Path | None = None,
+    flags: Sequence[Flag] | None = None,
+    on_event: Observer | Sequence[Observer] = (),
+    clock: Clock | None = None,
+    **options: Unpack[Options],
+) -> Result:
+    """Return the result of one task taken from its start to its end, or to where a cap, a budget or a hook ended it.
+
+    `task` and `model` are objects or specs (`"hanoi:disks=5"`, `"simulated:p=0.9"`); a model may be any callable.
+    `k` is short for the rule `ahead_by_k:k`; without either, k is 3, which is an assumption. `journal` is a path, or
+    None to keep nothing on disk. `flags` replaces the default red flags. The options are those of `Settings`.
+    Observers given as `on_event` see every event and may raise Stop.
+
+    Raises UsageError for what cannot be run, ModelRejected, TaskError or JournalError where the run cannot go on;
+    what was decided until then is in the journal. Cancelling it ends the calls in flight and keeps what was decided.
+    """
+    parts = _parts(task, model, flags, lambda model: _settings(model, dict(options)))
+    chosen = choose_rule(k, rule)
+    fingerprint = _fingerprint(parts, chosen)
+    head = RunHead(
+        id=_new_id(parts.view.task),
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        task=fingerprint["task"],
+        model=parts.model.spec,
+        rule=chosen.spec,
+        fingerprint=fingerprint,
+        settings=msgspec.to_builtins(parts.settings),
+        total=getattr(parts.view.task, "steps", None),
+    )
+    with opened(journal) as store:
+        store.create(head)
+        with store.claim(head.id):
+            store.append(head.id, Snapshot(0, plain(parts.view.start())))
+            return await _drive(store, head.id, parts, on_event, clock)
+
+
+async def resume(
+    run: str,
+    *,
+    journal: Journal | str | Path,
+    task: Task | str | None = None,
+    model: Model | str | Callable[..., Any] | None = None,
+    flags: Sequence[Flag] | None = None,
+    accept_changes: bool = False,
+    on_event: Observer | Sequence[Observer] = (),
+    clock: Clock | None = None,
+    **changes: Unpack[Changes],
+) -> Result:
+    """Return the result of a run taken up where its journal ends; a decided step is never asked again.
+
+    `run` is an id or a unique beginning of one. Task and model are made again from their specs unless given. Only
+    caps, budgets, concurrency and timeouts may change. Raises FingerprintChanged, with a readable difference, if the
+    task, its prompt, the model, the rule, the flags or another setting is not the same; `accept_changes` then starts
+    a new epoch at the next step. Raises RunBusy if another process drives the run.
+    """
+    with opened(journal) as store:
+        head = store.head(run)
+        with store.claim(head.id):
+            book = store.history(head.id).book
+            stored = {**head.settings, **book.settings, **_changes(dict(changes))}
+            parts = _parts(
+                head.task if task is None else task,
+                head.model if model is None else model,
+                flags,
+                lambda _: msgspec.convert(stored, Settings),
+            )
+            before = book.epochs[-1][1] if book.epochs else head.fingerprint
+            now = _fingerprint(parts, rule_named(before["rule"]))
+            changed = differences(before, now)
+            if changed and not accept_changes:
+                raise FingerprintChanged(
+                    f"run {head.id} was started with something else:\n{changed}\n",
+                    remedy=f"`mdap resume {head.id} --accept-changes` starts a new epoch at step {book.steps:,}",
+                )
+            store.append(head.id, Resumed(msgspec.to_builtins(parts.settings)))
+            if changed:
+                await store.wait_durable(store.append(head.id, Epoch(book.steps, now)))
+            return await _drive(store, head.id, parts, on_event, clock)
+
+
+def choose_rule(k: int | None, rule: Rule | str | None) -> Rule:
+    """Return the rule that `k` or `rule` names, ahead_by_k:3 without either; both are a UsageError."""
+    if k is not None and rule is not None:
+        raise UsageError(f"both k={k} and rule={rule} are given", remedy="k is short for rule ahead_by_k:k: give one")
+    if rule is None:
+        return rule_named(f"ahead_by_k:{DEFAULT_K if k is None else k}")
+    return rule_named(rule) if isinstance(rule, str) else rule
+
+
+async def _drive(
+    journal: Journal,
+    run: str,
+    parts: Parts,
+    on_event: Observer | Sequence[Observer],
+    clock: Clock | None,
+) -> Result:
+    """Stack the wrappers around the two callables of a run, `complete` and `decide`, and drive it to its end."""
+    view, settings = parts.view, parts.settings
+    clock = clock or LoopClock()
+    emit = fan_out(on_event)
+    history = journal.history(run)
+    head, book = history.head, history.book
+    rule = rule_named(book.epochs[-1][1]["rule"] if book.epochs else head.rule)
+    log = Log(journal, history, view, settings.record, clock)
+    budget = Budget(Limits(settings.budget_calls, settings.budget_tokens, settings.budget_seconds), book.spend)
+    meter = Meter(budget, clock, log.lease, emit)
+
+    # Retries stand outside: each attempt waits for its own place and is reserved on its own, since each may be billed.
+    complete = limited(meter.metered(timed(parts.model.complete, settings.timeout)), settings.in_flight)
+    complete = retrying(complete, settings.retries, clock, log.retried, emit)
+    asking = Asking(view, complete, parts.flags, settings, clock, emit)
+    polls = {} if book.ballot is None else {book.ballot.step: _reopened(book.ballot, view, rule)}
+
+    async def vote(step: Step) -> Decision:
+        return await do_voting(asking, rule, step, polls)
+
+    decide = durable(vote, log, emit)
+    if emit is not None:
+        emit(Started(run, head.task, head.model, rule.spec, book.steps, head.total, book.totals))
+    try:
+        await drive(view, log, meter, polls, decide, settings.max_steps or head.total or MOST_STEPS)
+    except MdapError as error:
+        error.add_note(f"run {run}: what was decided is kept; go on with `mdap resume {run}`")
+        raise
+    finally:
+        close = getattr(parts.model, "close", None)
+        if close is not None:
+            await close()
+    return Result(journal, run, view)
+
+
+def _reopened(opened: OpenBallot, view: TaskView, rule: Rule) -> Poll:
+    """Return the ballot that an earlier segment left open, with moves of the task's own types."""
+    step = Step(opened.step, view.load(opened.state), opened.kind)
+    votes = tuple((slot, Vote(vote.key, view.loaded(vote.move))) for slot, vote in opened.votes)
+    return Poll(step, rule, msgspec.structs.replace(opened, votes=votes))
+
+
+@contextmanager
+def opened(journal: Journal | str | Path | None) -> Iterator[Journal]:
+    """Give a journal to write to; one that is opened here is closed here, one that was handed in is not ours to close."""
+    if journal is None or isinstance(journal, str | Path):
+        store = open_journal(journal)
+        try:
+            yield store
+        finally:
+            store.close()
+    else:
+        yield journal
+
+
+def _parts(
+    task: Task | str,
+    model: Model | str | Callable[..., Any],
+    flags: Sequence[Flag] | None,
+    settings: Callable[[Model], Settings],
+) -> Parts:
+    view, chosen = TaskView(task_named(task)), as_model(model)
+    chosen = chosen.bind(view.task) if hasattr(chosen, "bind") else chosen
+    decided = settings(chosen)
+    return Parts(view, chosen, red_flags(decided.flag_tokens) if flags is None else tuple(flags), decided)
+
+
+def _settings(model: Model, options: dict[str, Any]) -> Settings:
+    """Return the settings: what is given, else what the model prescribes, else the defaults."""
+    prescribed = {n: getattr(model, n) for n in ("first_temperature", "temperature") if hasattr(model, n)}
+    unknown_names = options.keys() - set(Settings.__struct_fields__)
+    if unknown_names:
+        raise unknown("option", min(unknown_names), Settings.__struct_fields__)
+    return Settings(**{**prescribed, **options})
+
+
+def _changes(changes: dict[str, Any]) -> dict[str, Any]:
+    refused = changes.keys() - CHANGEABLE
+    if refused:
+        raise UsageError(
+            f"{min(refused)} cannot change at a resume", remedy=f"what can: {', '.join(sorted(CHANGEABLE))}"
+        )
+    return changes
+
+
+def _fingerprint(parts: Parts, rule: Rule) -> dict[str, str]:
+    task = parts.view.task
+    prompt = parts.view.prompt(Step(0, parts.view.start()))
+    return {
+        "task": getattr(task, "spec", f"{type(task).__module__}:{type(task).__qualname__}"),
+        "version": str(getattr(task, "version", "")),
+        "prompt": "\n".join(f"{message.role}: {message.content}" for message in prompt.messages),
+        "prompt_digest": prompt.digest,
+        "model": getattr(parts.model, "identity", parts.model.spec),
+        "rule": rule.spec,
+        "flags": ",".join(name_of(flag) for flag in parts.flags),
+        "settings": msgspec.json.encode(parts.settings.identity()).decode(),
+    }
+
+
+def _new_id(task: Task) -> str:
+    name = getattr(task, "spec", type(task).__name__.lower()).partition(":")[0]
+    return f"{name}-{secrets.token_hex(4)}"

@@ -1,0 +1,105 @@
+"""The blocking forms of the public functions. They work in scripts and where an event loop runs already."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar, Unpack
+
+from mdap import api, voted
+from mdap.core.redflags import Flag
+from mdap.observers import Observer
+from mdap.protocols import Clock, Journal, Model, Rule, Task
+from mdap.result import Result
+
+T = TypeVar("T")
+
+
+def wait(work: Coroutine[Any, Any, T]) -> T:
+    """Return what `work` returns, run to its end from code that is not asynchronous.
+
+    Where a loop runs in this thread already (a notebook), another thread runs the work; KeyboardInterrupt then
+    cancels it there and is raised here once it has ended.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(work)
+        future = thread.submit(_run_on, loop, task)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            loop.call_soon_threadsafe(task.cancel)
+            raise
+
+
+def _run_on(loop: asyncio.AbstractEventLoop, task: asyncio.Task[T]) -> T:
+    try:
+        return loop.run_until_complete(task)
+    finally:
+        loop.close()
+
+
+def run(
+    task: Task | str,
+    model: Model | str | Callable[..., Any],
+    *,
+    k: int | None = None,
+    rule: Rule | str | None = None,
+    journal: Journal | str | Path | None = None,
+    flags: Sequence[Flag] | None = None,
+    on_event: Observer | Sequence[Observer] = (),
+    clock: Clock | None = None,
+    **options: Unpack[api.Options],
+) -> Result:
+    """Return the result of one task, run to its end: see `mdap.aio.run`, of which this is the blocking form."""
+    return wait(
+        api.run(task, model, k=k, rule=rule, journal=journal, flags=flags, on_event=on_event, clock=clock, **options)
+    )
+
+
+def resume(
+    run: str,
+    *,
+    journal: Journal | str | Path,
+    task: Task | str | None = None,
+    model: Model | str | Callable[..., Any] | None = None,
+    flags: Sequence[Flag] | None = None,
+    accept_changes: bool = False,
+    on_event: Observer | Sequence[Observer] = (),
+    clock: Clock | None = None,
+    **changes: Unpack[api.Changes],
+) -> Result:
+    """Return the result of a run taken up where its journal ends: see `mdap.aio.resume`."""
+    return wait(
+        api.resume(
+            run,
+            journal=journal,
+            task=task,
+            model=model,
+            flags=flags,
+            accept_changes=accept_changes,
+            on_event=on_event,
+            clock=clock,
+            **changes,
+        )
+    )
+
+
+def vote(
+    sampler: Callable[[], Any],
+    *,
+    k: int | None = None,
+    rule: Rule | str | None = None,
+    flags: Sequence[Callable[[Any], str | None]] = (),
+    key: Callable[[Any], Any] | None = None,
+    max_samples: int = 200,
+    in_flight: int | None = None,
+) -> voted.Voted:
+    """Return the outcome of a vote without a task: see `mdap.aio.vote`."""
+    return wait(voted.vote(sampler, k=k, rule=rule, flags=flags, key=key, max_samples=max_samples, in_flight=in_flight))

@@ -1,0 +1,66 @@
+"""Everything that can be set on a run besides its task, model and rule, with the defaults. Values only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from mdap.core.errors import UsageError
+from mdap.core.records import Record
+
+# What a resume may change; anything else is part of the fingerprint.
+CHANGEABLE = frozenset(
+    {"max_samples", "redraws", "retries", "timeout", "in_flight", "max_steps"}
+    | {"budget_calls", "budget_tokens", "budget_seconds"}
+)
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The options of a run.
+
+    Caps: `max_samples` a step, `redraws` a vote, `retries` a call, `timeout` a call in seconds, `max_tokens` a reply,
+    `in_flight` calls at once, `max_steps` decisions. Budgets of the whole run, its resumes included: `budget_calls`,
+    `budget_tokens`, `budget_seconds`. `flag_tokens`: more reported tokens than this are the flag too_long.
+    `first_temperature` is for the first draw of a step, `temperature` for all others; None sends none.
+    `record`: which samples the journal keeps. None stands for no limit.
+    """
+
+    max_samples: int = 200
+    redraws: int = 10
+    retries: int = 5
+    timeout: float = 60.0
+    max_tokens: int = 750
+    flag_tokens: int | None = None
+    in_flight: int = 64
+    first_temperature: float | None = 0.0
+    temperature: float | None = 0.1
+    max_steps: int | None = None
+    budget_calls: int | None = None
+    budget_tokens: int | None = None
+    budget_seconds: float | None = None
+    seed: int = 0
+    record: Record = "contested"
+
+    def __post_init__(self) -> None:
+        for name in ("max_samples", "max_tokens", "in_flight", "flag_tokens", "max_steps"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("redraws", "retries", "budget_calls", "budget_tokens", "budget_seconds"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("first_temperature", "temperature"):
+            _at_least(name, getattr(self, name), 0)
+        if not 0 < self.timeout < float("inf"):
+            raise UsageError(f"timeout={self.timeout} is not a time", remedy="give seconds above 0, such as 60")
+        if not -(2**63) <= self.seed < 2**63:
+            raise UsageError(f"seed={self.seed} does not fit 64 bits", remedy="give a smaller one")
+        if self.record not in ("samples", "contested", "none"):
+            raise UsageError(f"record={self.record!r} is unknown", remedy="give samples, contested or none")
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that a resume may not change, all but `record`, which alters no decision."""
+        return {k: v for k, v in msgspec.structs.asdict(self).items() if k not in CHANGEABLE | {"record"}}
+
+
+def _at_least(name: str, value: float | None, least: int) -> None:
+    if value is not None and not value >= least:
+        raise UsageError(f"{name}={value} is out of range", remedy=f"give {name} of {least} or more")

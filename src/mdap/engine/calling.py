@@ -1,0 +1,195 @@
+"""Wrappers around one model call: bounded in time, metered against the budget, limited in number, retried.
+
+Each takes and returns a plain `complete`; none knows votes, tasks or providers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from mdap.core.budget import Budget
+from mdap.core.errors import BudgetReached, ModelError, Undecided
+from mdap.core.events import Called, Event, Retried
+from mdap.core.history import Spend
+from mdap.core.keyed import uniforms
+from mdap.core.records import Request, Response
+from mdap.protocols import Clock, Complete
+
+Emit = Callable[[Event], None] | None
+Lease = Callable[[Spend], Awaitable[None]]
+
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 60.0
+
+
+def timed(complete: Complete, timeout: float) -> Complete:
+    """Return `complete` that fails as `timeout` (to be retried) once a call has taken `timeout` seconds."""
+
+    async def call(request: Request) -> Response:
+        try:
+            async with asyncio.timeout(timeout):
+                return await complete(request)
+        except TimeoutError:
+            raise ModelError(
+                f"no reply within {timeout:g} s", kind="timeout", remedy="raise --timeout", step=request.draw.step
+            ) from None
+
+    return call
+
+
+class Meter:
+    """Reserves before a call and settles after it. One per run; `retries` counts repeated calls by failure."""
+
+    def __init__(self, budget: Budget, clock: Clock, lease: Lease, emit: Emit) -> None:
+        self.budget = budget
+        self.emit = emit
+        self.in_flight = 0
+        self._clock = clock
+        self._lease = lease
+        self._leasing = asyncio.Lock()
+        self._settled = asyncio.Event()
+        self._began = clock.now()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that this segment has taken so far."""
+        return self._clock.now() - self._began
+
+    def metered(self, complete: Complete) -> Complete:
+        """Return `complete` whose calls are reserved, leased, settled and bounded by the budget of seconds.
+
+        A call that no reply came back from counts with its whole reservation, since nobody knows what it cost;
+        one that the provider refused with a status counts as a call of no tokens.
+        """
+
+        async def call(request: Request) -> Response:
+            reserved = await self._reserve(request)
+            used = reserved
+            self._change(1)
+            try:
+                response = await self._within_time(complete, request)
+                if response.usage is not None:
+                    used = response.usage.tokens_in + response.usage.tokens_out
+            except ModelError as error:
+                used = reserved if error.status is None else 0
+                raise
+            finally:
+                self._change(-1)
+                self.budget.settle(reserved, used)
+                self._settled.set()
+            self._check_bill(used, reserved)
+            return response
+
+        return call
+
+    async def _reserve(self, request: Request) -> int:
+        tokens = reservation(request) if self.budget.limits.tokens is not None else 0
+        # What does not fit now may fit once calls in flight have settled below their reservations.
+        while not self.budget.fits(tokens) and self.budget.calls_open:
+            self._settled.clear()
+            await self._settled.wait()
+        self.budget.reserve(tokens)
+        if self.budget.is_counted:
+            try:
+                async with self._leasing:
+                    needed = self.budget.next_lease()
+                    if needed is not None:
+                        await self._lease(needed)
+                        self.budget.lease = needed
+            except BaseException:
+                self.budget.calls_open -= 1
+                self.budget.tokens_open -= tokens
+                raise
+        return tokens
+
+    async def _within_time(self, complete: Complete, request: Request) -> Response:
+        limit = self.budget.limits.seconds
+        if limit is None:
+            return await complete(request)
+        left = limit - self.budget.spent.seconds - self.seconds
+        try:
+            if left > 0:
+                async with asyncio.timeout(left):
+                    return await complete(request)
+        except TimeoutError:
+            pass
+        raise BudgetReached(f"stopped at the budget: {limit:g} seconds taken", remedy="raise --budget-seconds")
+
+    def _check_bill(self, used: int, reserved: int) -> None:
+        if self.budget.limits.tokens is not None and used > reserved:
+            raise BudgetReached(
+                f"the provider billed {used:,} tokens for a call of at most {reserved:,}",
+                remedy="it ignores the cap of tokens: set --max-tokens to what it really returns",
+            )
+
+    def _change(self, by: int) -> None:
+        self.in_flight += by
+        if self.emit is not None:
+            self.emit(Called(by))
+
+
+def reservation(request: Request) -> int:
+    """Return the most tokens that a call can use: no tokenizer makes more tokens than bytes, plus the output cap.
+
+    16 tokens a message allow for the frame that chat formats put around it.
+    """
+    sent = sum(len(message.content.encode()) + 16 for message in request.messages)
+    return sent + request.max_tokens
+
+
+def limited(complete: Complete, in_flight: int) -> Complete:
+    """Return `complete` of which at most `in_flight` run at once."""
+    places = asyncio.Semaphore(in_flight)
+
+    async def call(request: Request) -> Response:
+        async with places:
+            return await complete(request)
+
+    return call
+
+
+def retrying(complete: Complete, retries: int, clock: Clock, retried: dict[str, int], emit: Emit) -> Complete:
+    """Return `complete` that repeats a failed call up to `retries` times, with growing, jittered waits.
+
+    Repeats what the error calls retryable, and nothing else; waits at least as long as the provider asked. A call
+    that fails once more raises Undecided: the step can be taken up again when the provider answers. `retried` counts
+    the repetitions by failure.
+    """
+
+    async def call(request: Request) -> Response:
+        attempt = 0
+        while True:
+            try:
+                return await complete(request)
+            except ModelError as error:
+                if not error.retryable:
+                    error.step = request.draw.step
+                    raise
+                if attempt == retries:
+                    raise _gave_up(error, request, attempt + 1) from error
+                attempt += 1
+                wait = _wait(request, attempt, error.retry_after)
+                retried[error.kind] = retried.get(error.kind, 0) + 1
+                if emit is not None:
+                    emit(Retried(request.draw.step, attempt, error.kind, error.message, wait))
+            await clock.sleep(wait)
+
+    return call
+
+
+def _wait(request: Request, attempt: int, asked: float | None) -> float:
+    """Full jitter (uniform up to an exponential bound), keyed by the draw; never less than the provider asked for."""
+    bound = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (attempt - 1))
+    jitter = uniforms(b"retry %d %d" % (request.seed, attempt), 1)[0]
+    if asked is None:
+        return bound * jitter
+    return min(asked, LONGEST_WAIT) + min(asked, 1.0) * jitter
+
+
+def _gave_up(error: ModelError, request: Request, attempts: int) -> Undecided:
+    return Undecided(
+        f"step {request.draw.step}: {attempts} calls failed, the last one: {error.message}",
+        remedy=error.remedy or "go on with `mdap resume` when the provider answers, or raise --retries",
+        step=request.draw.step,
+    )

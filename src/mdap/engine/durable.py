@@ -1,0 +1,154 @@
+"""Durability as a wrapper around `decide`: what was decided before is not asked again, what is decided is journaled.
+
+The commit point of the whole program is the one call of `journal.append` in `Log.commit`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from mdap.core.delta import diff
+from mdap.core.events import StepDecided
+from mdap.core.history import Decided, Ended, History, Leased, Opened, Snapshot, Spend, walk
+from mdap.core.records import Decision, Record, Sample, State, Status, Step, Totals
+from mdap.engine.calling import Emit
+from mdap.engine.taskview import TaskView, plain
+from mdap.engine.voting import Poll
+from mdap.protocols import Clock, Decide, Journal
+
+# How far the chain may run ahead of the disk: a kill asks again what was not durable, never more than this.
+MOST_WAITING = 64
+LONGEST_WAIT = 0.05
+# A resume reads the newest snapshot and the decisions after it.
+SNAPSHOT_EVERY = 1024
+
+
+class Log:
+    """One run's view of its journal while the run is driven."""
+
+    def __init__(self, journal: Journal, history: History, view: TaskView, record: Record, clock: Clock) -> None:
+        self._journal = journal
+        self._run = history.head.id
+        self._view = view
+        self._record = record
+        self._clock = clock
+        self._waiting: deque[tuple[int, float]] = deque()
+        self._last_ticket = journal.durable
+        self._retries_stored: dict[str, int] = {}
+        self.retried: dict[str, int] = {}
+        self.state, self._past = _replay(history, view)
+
+    def past(self, step: Step) -> Decision | None:
+        """Return the decision that the journal already holds for this step."""
+        return self._past.pop(step.index, None) if self._past else None
+
+    async def commit(self, step: Step, decision: Decision, totals: Totals) -> None:
+        """Hand a decision to the journal, and wait while too many are not durable yet."""
+        if step.index and step.index % SNAPSHOT_EVERY == 0:
+            self._journal.append(self._run, Snapshot(step.index, plain(step.state)))
+        totals.retries = self._new_retries()
+        self._last_ticket = self._journal.append(self._run, self._entry(step, decision, totals))
+        waiting, durable, now = self._waiting, self._journal.durable, self._clock.now()
+        waiting.append((self._last_ticket, now))
+        while waiting and waiting[0][0] <= durable:
+            waiting.popleft()
+        if waiting and (len(waiting) >= MOST_WAITING or now - waiting[0][1] >= LONGEST_WAIT):
+            await self._journal.wait_durable(waiting[0][0])
+
+    async def flush(self) -> None:
+        """Return when everything handed over is durable."""
+        await self._journal.wait_durable(self._last_ticket)
+
+    async def lease(self, lease: Spend) -> None:
+        """Make a lease durable: after a kill all of it counts as spent."""
+        self._last_ticket = self._journal.append(self._run, Leased(lease))
+        await self.flush()
+
+    def leave(self, poll: Poll, reason: str) -> None:
+        """Hand over a ballot that is left open, with what it took."""
+        opened = poll.opened(reason)
+        totals = count(opened.samples)
+        if self._record == "none":
+            opened = msgspec.structs.replace(opened, samples=())
+        self._last_ticket = self._journal.append(self._run, Opened(opened, totals))
+
+    def end(self, status: Status, spend: Spend, seconds: float, reason: str) -> None:
+        """Hand over the end of this segment."""
+        totals = Totals(retries=self._new_retries())
+        self._last_ticket = self._journal.append(self._run, Ended(status, spend, seconds, reason, totals))
+
+    def _new_retries(self) -> dict[str, int]:
+        if self.retried == self._retries_stored:
+            return {}
+        new = {name: n - self._retries_stored.get(name, 0) for name, n in self.retried.items()}
+        self._retries_stored = dict(self.retried)
+        return {name: n for name, n in new.items() if n}
+
+    def _entry(self, step: Step, decision: Decision, totals: Totals) -> Decided:
+        samples: tuple[Sample, ...] = ()
+        if self._record == "samples" or (self._record == "contested" and decision.contested):
+            samples = decision.samples
+        return Decided(
+            step.index,
+            plain(decision.move.action) if self._view.action_type is not None else decision.move.action,
+            decision.votes,
+            step.kind,
+            self._change(step.state, decision),
+            totals,
+            samples,
+        )
+
+    def _change(self, state: State, decision: Decision) -> object:
+        after = decision.move.next_state
+        if self._view.apply is None:
+            return diff(plain(state), plain(after))
+        if self._view.vote_on == "action" or self._view.apply(state, decision.move.action) == after:
+            return msgspec.UNSET
+        return diff(plain(state), plain(after))
+
+
+def durable(decide: Decide, log: Log, emit: Emit = None) -> Decide:
+    """Return `decide` that answers from the journal what is in it, and journals what is new.
+
+    Observers are told of a decision when it has been handed to the journal; it may be durable a moment later.
+    """
+
+    async def decide_durably(step: Step) -> Decision:
+        past = log.past(step)
+        if past is not None:
+            return past
+        decision = await decide(step)
+        totals = count(decision.samples)
+        await log.commit(step, decision, totals)
+        if emit is not None:
+            emit(StepDecided(decision, totals))
+        return decision
+
+    return decide_durably
+
+
+def count(samples: tuple[Sample, ...]) -> Totals:
+    """Return the counters of some samples."""
+    totals = Totals(samples=len(samples))
+    for sample in samples:
+        totals.tokens_in += sample.tokens_in
+        totals.tokens_out += sample.tokens_out
+        if sample.flag:
+            totals.flagged[sample.flag] = totals.flagged.get(sample.flag, 0) + 1
+        else:
+            totals.votes += 1
+    return totals
+
+
+def _replay(history: History, view: TaskView) -> tuple[tuple[int, State], dict[int, Decision]]:
+    """Return (index, state) of the newest snapshot, and the decisions after it by step."""
+    state = view.load(history.snapshot.state)
+    past = {
+        entry.step: Decision(
+            entry.step, msgspec.structs.replace(move, next_state=view.load(move.next_state)), entry.votes
+        )
+        for _, entry, move in walk(state, history.tail, view.apply)
+    }
+    return (history.snapshot.step, state), past

@@ -1,0 +1,59 @@
+"""One segment of a run: from where its journal ends to done, or to the outcome that has a name and a way to go on."""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from contextlib import suppress
+
+from mdap.core.errors import BudgetReached, JournalError, MdapError, Stop, Undecided
+from mdap.core.events import RunEnded
+from mdap.core.history import Spend
+from mdap.core.records import Status
+from mdap.engine.calling import Meter
+from mdap.engine.durable import Log
+from mdap.engine.solution import generate_solution
+from mdap.engine.taskview import TaskView
+from mdap.engine.voting import Poll
+from mdap.protocols import Decide
+
+
+async def drive(view: TaskView, log: Log, meter: Meter, polls: dict[int, Poll], decide: Decide, limit: int) -> Status:
+    """Return how the segment ended, with everything durable that it decided, took and left open.
+
+    Caps, budgets and Stop are outcomes; other errors, and cancellation, are raised again after the same care.
+    """
+    index, state = log.state
+    status: Status = "error"
+    reason = "an error inside mdap"
+    try:
+        await generate_solution(view, state, index, decide, limit)
+        status, reason = "done", ""
+    except Undecided as error:
+        status, reason = "undecided", str(error)
+    except BudgetReached as error:
+        status, reason = "budget", str(error)
+    except Stop as error:
+        status, reason = "stopped", str(error)
+    except CancelledError:
+        status, reason = "interrupted", "interrupted"
+        raise
+    except MdapError as error:
+        reason = str(error)
+        raise
+    finally:
+        # A journal that can no longer be written has already raised the error that matters.
+        with suppress(JournalError):
+            await _end(log, meter, polls, status, reason)
+    return status
+
+
+async def _end(log: Log, meter: Meter, polls: dict[int, Poll], status: Status, reason: str) -> None:
+    for poll in polls.values():
+        if poll.taken:
+            log.leave(poll, reason)
+    await log.flush()
+    spent = meter.budget.spent
+    log.end(status, Spend(spent.calls, spent.tokens, spent.seconds + meter.seconds), meter.seconds, reason)
+    if meter.emit is not None:
+        meter.emit(RunEnded(status, reason))
+    await log.flush()

@@ -1,0 +1,138 @@
+"""Algorithm 3: one sample without red flags. A flag discards and never repairs; a retry answers the network alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from mdap.core.errors import MdapError, RedFlag, Undecided
+from mdap.core.events import Flagged
+from mdap.core.keyed import draw_seed
+from mdap.core.records import Draw, Prompt, Request, Response, Sample, Step, Usage, Vote
+from mdap.core.redflags import Flag, first_flag
+from mdap.core.settings import Settings
+from mdap.engine.calling import Emit
+from mdap.engine.taskview import TaskView
+from mdap.protocols import Clock, Complete
+
+_NO_USAGE = Usage()
+
+
+class Asking(msgspec.Struct, frozen=True):
+    """What stays the same for every draw of a run."""
+
+    view: TaskView
+    complete: Complete
+    flags: tuple[Flag, ...]
+    settings: Settings
+    clock: Clock
+    emit: Emit = None
+
+
+class Slot:
+    """One place in a ballot: its samples in order of asking and, once one has no red flag, its vote."""
+
+    __slots__ = ("error", "number", "redraws", "samples", "vote")
+
+    def __init__(self, number: int, redraws: int = 0, vote: Vote | None = None) -> None:
+        self.number = number
+        self.redraws = redraws
+        self.vote = vote
+        self.samples: list[Sample] = []
+        self.error: MdapError | None = None
+
+
+class Reader:
+    """Reads the replies of one step; equal texts are read once, since a task's methods are pure."""
+
+    __slots__ = ("_known", "_step", "_view")
+
+    def __init__(self, view: TaskView, step: Step) -> None:
+        self._view = view
+        self._step = step
+        self._known: dict[str, Vote | RedFlag] = {}
+
+    def read(self, text: str) -> Vote | RedFlag:
+        """Return the vote, or the red flag, that a reply is."""
+        known = self._known.get(text)
+        if known is None:
+            try:
+                known = self._view.read(text, self._step)
+            except RedFlag as flag:
+                known = flag
+            self._known[text] = known
+        return known
+
+
+async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reader: Reader, allowance: int) -> None:
+    """Draw into `slot` until it has a vote, or until `allowance` samples are used (Algorithm 3).
+
+    A redraw keeps its slot; the first draw of a step has the first temperature, all others the later one. Raises
+    Undecided once `redraws` redraws of this vote are used up.
+    """
+    settings = asking.settings
+    last = min(settings.redraws + 1, slot.redraws + allowance)
+    while slot.redraws < last:
+        request = _request(settings, step, prompt, slot)
+        began = asking.clock.now()
+        response = await asking.complete(request)
+        latency = asking.clock.now() - began
+        slot.redraws += 1
+        flagged = first_flag(asking.flags, response, request)
+        read = reader.read(response.text) if flagged is None else RedFlag(flagged[1], name=flagged[0])
+        if type(read) is Vote:
+            slot.samples.append(_sample(slot, response, latency, prompt, key=read.key))
+            slot.vote = read
+            return
+        assert isinstance(read, RedFlag)
+        slot.samples.append(_sample(slot, response, latency, prompt, flag=read.name, reason=read.message))
+        if asking.emit is not None:
+            asking.emit(Flagged(step.index, slot.number, slot.redraws - 1, read.name, read.message))
+    if slot.redraws > settings.redraws:
+        raise Undecided(
+            f"step {step.index}: {slot.redraws} samples for one vote, all flagged, the last as "
+            f"{slot.samples[-1].flag if slot.samples else 'before'}",
+            remedy=f"look at them with `mdap show RUN --step {step.index}`, or raise --redraws",
+            step=step.index,
+        )
+
+
+def _request(settings: Settings, step: Step, prompt: Prompt, slot: Slot) -> Request:
+    number, redraw = slot.number, slot.redraws
+    temperature = settings.first_temperature if number == 0 and redraw == 0 else settings.temperature
+    return Request(
+        prompt,
+        Draw(step.index, number, redraw, step.item),
+        draw_seed(settings.seed, step.item, step.index, number, redraw),
+        temperature,
+        settings.max_tokens,
+        step.state,
+    )
+
+
+def _sample(
+    slot: Slot,
+    response: Response,
+    latency: float,
+    prompt: Prompt,
+    *,
+    key: bytes = b"",
+    flag: str = "",
+    reason: str = "",
+) -> Sample:
+    usage = response.usage or _NO_USAGE
+    return Sample(
+        slot.number,
+        slot.redraws - 1,
+        response.text,
+        flag,
+        reason,
+        key,
+        response.finish,
+        usage.tokens_in,
+        usage.tokens_out,
+        latency,
+        response.id,
+        prompt.digest,
+    )

@@ -1,0 +1,134 @@
+"""Algorithm 2: ask until the rule decides. Draws exactly what is still needed, counts in the order of asking."""
+
+from __future__ import annotations
+
+from asyncio import TaskGroup
+
+from mdap.core.ballot import Ballot, Rule
+from mdap.core.errors import MdapError, Undecided
+from mdap.core.events import StepUndecided
+from mdap.core.records import Decision, OpenBallot, Prompt, Sample, Step, Vote
+from mdap.engine.vote import Asking, Reader, Slot, get_vote
+
+
+class Poll:
+    """A ballot while it is open: its slots in the order asked. It outlives a stop as an `OpenBallot`."""
+
+    def __init__(self, step: Step, rule: Rule, opened: OpenBallot | None = None) -> None:
+        self.step = step
+        self.ballot = Ballot(rule)
+        self.slots: list[Slot] = []
+        self.waiting = 0  # the first slot that is not counted yet
+        self.taken = 0  # samples used, those of earlier segments included
+        self._votes: dict[bytes, Vote] = {}
+        if opened is not None:
+            self._restore(opened)
+
+    def _restore(self, opened: OpenBallot) -> None:
+        votes, redraws = dict(opened.votes), dict(opened.redraws)
+        self.taken = opened.taken
+        self.slots = [Slot(n, redraws.get(n, 0), votes.get(n)) for n in range(max([*votes, *redraws], default=-1) + 1)]
+        self.count()
+
+    def count(self) -> None:
+        """Cast the votes of all slots up to the first that has none yet."""
+        while self.waiting < len(self.slots):
+            vote = self.slots[self.waiting].vote
+            if vote is None:
+                return
+            self._votes.setdefault(vote.key, vote)
+            self.ballot.cast(vote.key)
+            self.waiting += 1
+
+    def batch(self, max_samples: int) -> list[Slot]:
+        """Return the slots to draw now: those needed for a decision that have no vote, as far as the cap allows."""
+        end = self.waiting + self.ballot.needed
+        while len(self.slots) < end:
+            self.slots.append(Slot(len(self.slots)))
+        empty = [slot for slot in self.slots[self.waiting : end] if slot.vote is None]
+        return empty[: max_samples - self.taken]
+
+    def decision(self) -> Decision:
+        """Return the decision of the decided ballot."""
+        winner = self._votes[self.ballot.winner]
+        return Decision(self.step.index, winner.move, self.ballot.tally, self.step.kind, self.samples())
+
+    def samples(self) -> tuple[Sample, ...]:
+        """Return the samples of this segment, in slot order."""
+        return tuple(sample for slot in self.slots for sample in slot.samples)
+
+    def opened(self, reason: str) -> OpenBallot:
+        """Return what a stop keeps of this ballot."""
+        return OpenBallot(
+            self.step.index,
+            self.step.state,
+            self.step.kind,
+            votes=tuple((slot.number, slot.vote) for slot in self.slots if slot.vote is not None),
+            redraws=tuple((slot.number, slot.redraws) for slot in self.slots if slot.vote is None),
+            samples=self.samples(),
+            taken=self.taken,
+            reason=reason,
+        )
+
+
+async def do_voting(asking: Asking, rule: Rule, step: Step, polls: dict[int, Poll]) -> Decision:
+    """Ask for votes on one step until `rule` decides (Algorithm 2).
+
+    `polls` holds the ballots now open; this one is in it until it is decided. Raises Undecided when the cap of
+    samples is reached, and what a draw raised, once all draws of its batch have ended.
+    """
+    poll = polls.get(step.index)
+    if poll is None:
+        poll = polls[step.index] = Poll(step, rule)
+    prompt, reader = asking.view.prompt(step), Reader(asking.view, step)
+    cap = asking.settings.max_samples
+    try:
+        # Exactly as many as are needed: fewer would only wait longer, one more could be wasted.
+        while poll.ballot.needed:
+            batch = poll.batch(cap)
+            if not batch:
+                raise _out_of_samples(poll, cap)
+            await _draw(asking, poll, prompt, reader, batch, max(1, (cap - poll.taken) // len(batch)))
+            poll.count()
+    except Undecided as undecided:
+        if asking.emit is not None:
+            asking.emit(StepUndecided(step.index, poll.ballot.tally, undecided.message))
+        raise
+    del polls[step.index]
+    return poll.decision()
+
+
+async def _draw(asking: Asking, poll: Poll, prompt: Prompt, reader: Reader, batch: list[Slot], allowance: int) -> None:
+    """Draw into all slots of `batch` at once; each may use `allowance` samples, so that no timing can matter."""
+    before = sum(slot.redraws for slot in batch)
+    try:
+        if len(batch) == 1:
+            await get_vote(asking, poll.step, prompt, batch[0], reader, allowance)
+        else:
+            async with TaskGroup() as group:
+                for slot in batch:
+                    group.create_task(_draw_one(asking, poll.step, prompt, slot, reader, allowance))
+    finally:
+        poll.taken += sum(slot.redraws for slot in batch) - before
+    for slot in batch:
+        if slot.error is not None:
+            error, slot.error = slot.error, None
+            raise error
+
+
+async def _draw_one(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reader: Reader, allowance: int) -> None:
+    try:
+        await get_vote(asking, step, prompt, slot, reader, allowance)
+    except MdapError as error:
+        # Kept until its siblings have ended: they are paid for, and which error counts must not depend on timing.
+        slot.error = error
+
+
+def _out_of_samples(poll: Poll, cap: int) -> Undecided:
+    ballot, index = poll.ballot, poll.step.index
+    return Undecided(
+        f"step {index}: {poll.taken} samples, votes {list(ballot.tally)}, lead {ballot.lead}, "
+        f"{ballot.needed} more needed by {ballot.rule.spec}",
+        remedy=f"look at it with `mdap show RUN --step {index}`, or raise --max-samples above {cap}",
+        step=index,
+    )

@@ -1,0 +1,33 @@
+"""All errors of mdap; the tree is in the docstring of `MdapError`."""
+
+from mdap.core.errors import (
+    BudgetReached,
+    FingerprintChanged,
+    JournalError,
+    MdapError,
+    ModelError,
+    ModelRejected,
+    RedFlag,
+    RunBusy,
+    Stop,
+    TaskError,
+    Undecided,
+    UsageError,
+    VotingCannotHelp,
+)
+
+__all__ = [
+    "BudgetReached",
+    "FingerprintChanged",
+    "JournalError",
+    "MdapError",
+    "ModelError",
+    "ModelRejected",
+    "RedFlag",
+    "RunBusy",
+    "Stop",
+    "TaskError",
+    "Undecided",
+    "UsageError",
+    "VotingCannotHelp",
+]

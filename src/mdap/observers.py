@@ -1,0 +1,55 @@
+"""Observers that come with mdap: several as one, and the standard library's logger `mdap`. They alter nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from mdap.core.errors import Stop
+from mdap.core.events import Event, Flagged, Retried, RunEnded, Started, StepDecided, StepUndecided
+
+logger = logging.getLogger("mdap")
+
+Observer = Callable[[Event], None]
+
+
+def fan_out(observers: Observer | Sequence[Observer]) -> Observer | None:
+    """Return one observer that tells all of `observers` and the logger; None if nobody would listen.
+
+    Stop ends the run. Any other error of an observer is logged with its traceback, and the run goes on.
+    """
+    listening = [observers] if callable(observers) else list(observers)
+    if logger.isEnabledFor(logging.INFO):
+        listening.append(log_event)
+    if not listening:
+        return None
+
+    def tell(event: Event) -> None:
+        for observer in listening:
+            try:
+                observer(event)
+            except Stop:
+                raise
+            except Exception:  # an observer may be anybody's code, and must not be able to alter a run
+                logger.exception("observer %r failed", observer)
+
+    return tell
+
+
+def log_event(event: Event) -> None:
+    """Log one event without any prompt, reply or key: decisions at DEBUG, flags and retries at INFO, stops above."""
+    match event:
+        case StepDecided(decision=decision):
+            logger.debug("step %d decided, votes %s", decision.step, list(decision.votes))
+        case Flagged():
+            logger.info("step %d, slot %d, redraw %d: flag %s", event.step, event.slot, event.redraw, event.name)
+        case Retried():
+            logger.info("step %d: retry %d after %s in %.2f s", event.step, event.attempt, event.kind, event.wait)
+        case StepUndecided():
+            logger.warning("step %d undecided, votes %s", event.step, list(event.votes))
+        case Started():
+            logger.info(
+                "run %s: %s with %s by %s from step %d", event.run, event.task, event.model, event.rule, event.step
+            )
+        case RunEnded():
+            logger.info("ended: %s", event.status)

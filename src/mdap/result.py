@@ -1,0 +1,180 @@
+"""What a run came to, with its figures. Actions and samples are read from the journal when asked for, not held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mdap.core.certificate import Certificate, certify
+from mdap.core.history import Book, Decided, RunHead, walk
+from mdap.core.records import Action, Move, Sample, State, Status
+from mdap.core.rules import rule as rule_named
+from mdap.engine.taskview import TaskView
+from mdap.protocols import Journal
+
+
+class Result:
+    """One run as it stands: status, figures, the last state, and the way to go on.
+
+    `wrong` counts decisions that differ from the task's known answer and raises AttributeError where the task knows
+    none. Times are in seconds, `us_per_step` in microseconds from the first step of the last segment to its last
+    commit.
+    """
+
+    def __init__(self, journal: Journal, run: str, view: TaskView, *, seconds: float = 0.0, steps_now: int = 0) -> None:
+        self._journal = journal
+        self._view = view
+        history = journal.history(run)
+        self.head: RunHead = history.head
+        self.book: Book = history.book
+        self.run = history.head.id
+        self.seconds = self.book.seconds
+        self.us_per_step = 1e6 * seconds / steps_now if steps_now else 0.0
+        self.state: State = history.snapshot.state
+        for _, _, move in walk(self.state, history.tail, view.apply):
+            self.state = move.next_state
+        self.certificate: Certificate = certify(self.rule, self.book.kinds, int(self.status == "undecided"))
+        self._wrong: list[int] | None = None
+
+    @property
+    def status(self) -> Status:
+        """How the run ended: done, undecided, budget, stopped, interrupted or error."""
+        return self.book.status
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, and the way to go on; empty when done."""
+        return self.book.reason
+
+    @property
+    def rule(self) -> str:
+        """The rule as a spec, the one of the newest epoch."""
+        return self.book.epochs[-1][1]["rule"] if self.book.epochs else self.head.rule
+
+    @property
+    def steps(self) -> int:
+        """Decided steps."""
+        return self.book.steps
+
+    @property
+    def samples(self) -> int:
+        """Model calls that gave a reply, flagged ones included."""
+        return self.book.totals.samples
+
+    @property
+    def votes(self) -> int:
+        """Samples without red flags."""
+        return self.book.totals.votes
+
+    @property
+    def votes_per_step(self) -> float:
+        """Votes divided by decided steps."""
+        return self.votes / self.steps if self.steps else 0.0
+
+    @property
+    def flagged(self) -> dict[str, int]:
+        """Discarded samples by the name of their red flag."""
+        return self.book.totals.flagged
+
+    @property
+    def retries(self) -> dict[str, int]:
+        """Repeated calls by the name of the failure."""
+        return self.book.totals.retries
+
+    @property
+    def tokens(self) -> dict[str, int]:
+        """Tokens in and out, as reported."""
+        return {"in": self.book.totals.tokens_in, "out": self.book.totals.tokens_out}
+
+    @property
+    def predicted_success(self) -> float | None:
+        """The probability that every decided step is right, under `assumption`; None where nothing can be said."""
+        return self.certificate.predicted_success
+
+    @property
+    def assumption(self) -> str:
+        """What `predicted_success` rests on."""
+        return self.certificate.assumption
+
+    @property
+    def actions(self) -> Iterator[Action]:
+        """The decided actions in order, read from the journal as they are asked for."""
+        return (entry.action for entry in self._journal.decisions(self.run))
+
+    @property
+    def decisions(self) -> Iterator[tuple[State, Decided, Move]]:
+        """Every decision in order as (state asked, stored entry, move)."""
+        start = self._journal.snapshot(self.run, 0).state
+        return walk(start, self._journal.decisions(self.run), self._view.apply)
+
+    def samples_of(self, step: int) -> list[Sample]:
+        """Return the recorded samples of one step."""
+        return self._journal.samples(self.run, step)
+
+    @property
+    def wrong(self) -> int:
+        """Decisions that differ from the task's answer for the state asked; counted when first asked for."""
+        return len(self.wrong_steps)
+
+    @property
+    def wrong_steps(self) -> list[int]:
+        """The steps that `wrong` counts."""
+        if self._wrong is None:
+            answer = getattr(self._view.task, "answer", None)
+            if answer is None:
+                raise AttributeError(f"task {self.head.task} knows no answers, so nothing can be called wrong")
+            self._wrong = [entry.step for entry in self._differing(answer)]
+        return self._wrong
+
+    def _differing(self, answer: Callable[[State], Move | None]) -> Iterator[Decided]:
+        load = self._view.load
+        for state, entry, move in self.decisions:
+            right = answer(load(state))
+            if right is None or not self._view.agrees(move, right):
+                yield entry
+
+    def export(self) -> Iterator[dict[str, Any]]:
+        """Yield one JSON object a step: step, kind, action, next_state, votes. Equal runs give equal bytes."""
+        for _, entry, move in self.decisions:
+            yield {
+                "step": entry.step,
+                "kind": entry.kind,
+                "action": entry.action,
+                "next_state": move.next_state,
+                "votes": list(entry.votes),
+            }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `--json` prints; `wrong` is absent where the task knows no answer."""
+        figures: dict[str, Any] = {
+            "run": self.run,
+            "task": self.head.task,
+            "model": self.head.model,
+            "rule": self.rule,
+            "k": rule_named(self.rule).k,
+            "status": self.status,
+            "reason": self.reason,
+            "steps": self.steps,
+            "samples": self.samples,
+            "votes": self.votes,
+            "votes_per_step": self.votes_per_step,
+            "flagged": self.flagged,
+            "retries": self.retries,
+            "undecided": int(self.status == "undecided"),
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "us_per_step": self.us_per_step,
+            "predicted_success": self.predicted_success,
+            "assumption": self.assumption,
+            "result": self.state,
+        }
+        if hasattr(self._view.task, "answer"):
+            figures["wrong"] = self.wrong
+        return figures
+
+    def __repr__(self) -> str:
+        wrong = f", wrong {self.wrong:,}" if hasattr(self._view.task, "answer") else ""
+        return (
+            f"{self.run}: {self.status}, {self.steps:,} steps, {self.votes_per_step:.3f} votes a step"
+            f"{wrong}, {self.seconds:.2f} s"
+        )
