@@ -131,6 +131,12 @@ def test_nothing_is_evaluated_and_nothing_is_unpickled() -> None:
     assert {path: names for path, names in guilty.items() if names} == {}
 
 
+def test_the_core_asks_no_type_for_the_time_or_for_chance() -> None:
+    asks = re.compile(r"(^|\.)(now|utcnow|today|fromtimestamp|uuid1|uuid4)$")
+    core = {path: tree for path, (_, tree) in trees().items() if path.startswith("mdap/core/")}
+    assert [f"{path}: {name}" for path, tree in core.items() for name in called(tree) if asks.search(name)] == []
+
+
 def test_at_most_two_excepts_are_broad_and_each_gives_its_reason() -> None:
     broad = []
     for path, (text, tree) in trees().items():
