@@ -18,7 +18,8 @@ from mdap.core.events import Started
 from mdap.core.fingerprint import differences
 from mdap.core.history import Epoch, Resumed, RunHead, Snapshot
 from mdap.core.records import Decision, OpenBallot, Record, Step, Vote
-from mdap.core.redflags import Flag, name_of, red_flags
+from mdap.core import redflags
+from mdap.core.redflags import Flag, RedFlagCheck
 from mdap.core.rules import rule as rule_named
 from mdap.core.settings import CHANGEABLE, Settings
 from mdap.core.spec import unknown
@@ -90,7 +91,8 @@ async def run(
     k: int | None = None,
     rule: Rule | str | None = None,
     journal: Journal | str | Path | None = None,
-    flags: Sequence[Flag] | None = None,
+    red_flags: Sequence[RedFlagCheck] | None = None,
+    extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
     **options: Unpack[Options],
@@ -99,13 +101,14 @@ async def run(
 
     `task` and `model` are objects or specs (`"hanoi:disks=5"`, `"simulated:p=0.9"`); a model may be any callable.
     `k` is short for the rule `ahead_by_k:k`; without either, k is 3, which is an assumption. `journal` is a path, or
-    None to keep nothing on disk. `flags` replaces the default red flags. The options are those of `Settings`.
+    None to keep nothing on disk. `red_flags` replaces the default red flags, `extra_flags` come after them. The
+    options are those of `Settings`.
     Observers given as `on_event` see every event and may raise Stop.
 
     Raises UsageError for what cannot be run, ModelRejected, TaskError or JournalError where the run cannot go on;
     what was decided until then is in the journal. Cancelling it ends the calls in flight and keeps what was decided.
     """
-    parts = _parts(task, model, flags, lambda model: _settings(model, dict(options)))
+    parts = _parts(task, model, lambda model: _settings(model, dict(options)), red_flags, extra_flags)
     chosen = choose_rule(k, rule)
     fingerprint = _fingerprint(parts, chosen)
     head = RunHead(
@@ -131,7 +134,8 @@ async def resume(
     journal: Journal | str | Path,
     task: Task | str | None = None,
     model: Model | str | Callable[..., Any] | None = None,
-    flags: Sequence[Flag] | None = None,
+    red_flags: Sequence[RedFlagCheck] | None = None,
+    extra_flags: Sequence[RedFlagCheck] = (),
     accept_changes: bool = False,
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
@@ -152,8 +156,9 @@ async def resume(
             parts = _parts(
                 head.task if task is None else task,
                 head.model if model is None else model,
-                flags,
                 lambda _: msgspec.convert(stored, Settings),
+                red_flags,
+                extra_flags,
             )
             before = book.epochs[-1][1] if book.epochs else head.fingerprint
             now = _fingerprint(parts, rule_named(before["rule"]))
@@ -243,13 +248,14 @@ def opened(journal: Journal | str | Path | None) -> Iterator[Journal]:
 def _parts(
     task: Task | str,
     model: Model | str | Callable[..., Any],
-    flags: Sequence[Flag] | None,
     settings: Callable[[Model], Settings],
+    replace: Sequence[RedFlagCheck] | None,
+    extra: Sequence[RedFlagCheck],
 ) -> Parts:
     view, chosen = TaskView(task_named(task)), as_model(model)
     chosen = chosen.bind(view.task) if hasattr(chosen, "bind") else chosen
     decided = settings(chosen)
-    return Parts(view, chosen, red_flags(decided.flag_tokens) if flags is None else tuple(flags), decided)
+    return Parts(view, chosen, redflags.red_flags(decided.flag_tokens, extra=extra, replace=replace), decided)
 
 
 def _settings(model: Model, options: dict[str, Any]) -> Settings:
@@ -280,7 +286,7 @@ def _fingerprint(parts: Parts, rule: Rule) -> dict[str, str]:
         "prompt_digest": prompt.digest,
         "model": getattr(parts.model, "identity", parts.model.spec),
         "rule": rule.spec,
-        "flags": ",".join(name_of(flag) for flag in parts.flags),
+        "flags": redflags.describe(parts.flags),
         "settings": msgspec.json.encode(parts.settings.identity()).decode(),
     }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
 from mdap import api, voted
-from mdap.core.redflags import Flag
+from mdap.core.redflags import RedFlagCheck
 from mdap.observers import Observer
 from mdap.protocols import Clock, Journal, Model, Rule, Task
 from mdap.result import Result
@@ -52,14 +52,26 @@ def run(
     k: int | None = None,
     rule: Rule | str | None = None,
     journal: Journal | str | Path | None = None,
-    flags: Sequence[Flag] | None = None,
+    red_flags: Sequence[RedFlagCheck] | None = None,
+    extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
     **options: Unpack[api.Options],
 ) -> Result:
     """Return the result of one task, run to its end: see `mdap.aio.run`, of which this is the blocking form."""
     return wait(
-        api.run(task, model, k=k, rule=rule, journal=journal, flags=flags, on_event=on_event, clock=clock, **options)
+        api.run(
+            task,
+            model,
+            k=k,
+            rule=rule,
+            journal=journal,
+            red_flags=red_flags,
+            extra_flags=extra_flags,
+            on_event=on_event,
+            clock=clock,
+            **options,
+        )
     )
 
 
@@ -69,7 +81,8 @@ def resume(
     journal: Journal | str | Path,
     task: Task | str | None = None,
     model: Model | str | Callable[..., Any] | None = None,
-    flags: Sequence[Flag] | None = None,
+    red_flags: Sequence[RedFlagCheck] | None = None,
+    extra_flags: Sequence[RedFlagCheck] = (),
     accept_changes: bool = False,
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
@@ -82,7 +95,8 @@ def resume(
             journal=journal,
             task=task,
             model=model,
-            flags=flags,
+            red_flags=red_flags,
+            extra_flags=extra_flags,
             accept_changes=accept_changes,
             on_event=on_event,
             clock=clock,
