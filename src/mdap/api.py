@@ -12,13 +12,13 @@ from typing import Any, TypedDict, Unpack
 import msgspec
 
 from mdap.clock import LoopClock
+from mdap.core import redflags
 from mdap.core.budget import Budget, Limits
 from mdap.core.errors import FingerprintChanged, MdapError, UsageError
 from mdap.core.events import Started
 from mdap.core.fingerprint import differences
 from mdap.core.history import Epoch, Resumed, RunHead, Snapshot
 from mdap.core.records import Decision, OpenBallot, Record, Step, Vote
-from mdap.core import redflags
 from mdap.core.redflags import Flag, RedFlagCheck
 from mdap.core.rules import rule as rule_named
 from mdap.core.settings import CHANGEABLE, Settings
@@ -234,7 +234,7 @@ def _reopened(opened: OpenBallot, view: TaskView, rule: Rule) -> Poll:
 
 @contextmanager
 def opened(journal: Journal | str | Path | None) -> Iterator[Journal]:
-    """Give a journal to write to; one that is opened here is closed here, one that was handed in is not ours to close."""
+    """Give a journal to write to; what is opened here is closed here, what was handed in stays open."""
     if journal is None or isinstance(journal, str | Path):
         store = open_journal(journal)
         try:
