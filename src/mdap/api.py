@@ -278,7 +278,7 @@ def _changes(changes: dict[str, Any]) -> dict[str, Any]:
 
 def _fingerprint(parts: Parts, rule: Rule) -> dict[str, str]:
     task = parts.view.task
-    prompt = parts.view.prompt(Step(0, parts.view.start()))
+    prompt = parts.view.prompt(parts.view.start())
     return {
         "task": getattr(task, "spec", f"{type(task).__module__}:{type(task).__qualname__}"),
         "version": str(getattr(task, "version", "")),

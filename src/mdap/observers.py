@@ -24,7 +24,7 @@ def fan_out(observers: Observer | Sequence[Observer]) -> Observer | None:
     if not listening:
         return None
 
-    def tell(event: Event) -> None:
+    def _tell(event: Event) -> None:
         for observer in listening:
             try:
                 observer(event)
@@ -33,7 +33,7 @@ def fan_out(observers: Observer | Sequence[Observer]) -> Observer | None:
             except Exception:  # an observer may be anybody's code, and must not be able to alter a run
                 logger.exception("observer %r failed", observer)
 
-    return tell
+    return _tell
 
 
 def log_event(event: Event) -> None:

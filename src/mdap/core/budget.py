@@ -58,10 +58,14 @@ class Budget:
         self.calls_open += 1
         self.tokens_open += tokens
 
-    def settle(self, tokens: int, used: int) -> None:
-        """Replace a reservation of `tokens` by the tokens really `used`; the call counts whatever became of it."""
+    def release(self, tokens: int) -> None:
+        """Give back a reservation of a call that was never made."""
         self.calls_open -= 1
         self.tokens_open -= tokens
+
+    def settle(self, tokens: int, used: int) -> None:
+        """Replace a reservation of `tokens` by the tokens really `used`; the call counts whatever became of it."""
+        self.release(tokens)
         self.spent.calls += 1
         self.spent.tokens += used
 

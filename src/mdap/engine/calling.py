@@ -26,7 +26,7 @@ LONGEST_WAIT = 60.0
 def timed(complete: Complete, timeout: float) -> Complete:
     """Return `complete` that fails as `timeout` (to be retried) once a call has taken `timeout` seconds."""
 
-    async def call(request: Request) -> Response:
+    async def _call(request: Request) -> Response:
         try:
             async with asyncio.timeout(timeout):
                 return await complete(request)
@@ -35,7 +35,7 @@ def timed(complete: Complete, timeout: float) -> Complete:
                 f"no reply within {timeout:g} s", kind="timeout", remedy="raise --timeout", step=request.draw.step
             ) from None
 
-    return call
+    return _call
 
 
 class Meter:
@@ -63,7 +63,7 @@ class Meter:
         one that the provider refused with a status counts as a call of no tokens.
         """
 
-        async def call(request: Request) -> Response:
+        async def _call(request: Request) -> Response:
             reserved = await self._reserve(request)
             used = reserved
             self._change(1)
@@ -81,7 +81,7 @@ class Meter:
             self._check_bill(used, reserved)
             return response
 
-        return call
+        return _call
 
     async def _reserve(self, request: Request) -> int:
         tokens = reservation(request) if self.budget.limits.tokens is not None else 0
@@ -90,18 +90,22 @@ class Meter:
             self._settled.clear()
             await self._settled.wait()
         self.budget.reserve(tokens)
-        if self.budget.is_counted:
-            try:
-                async with self._leasing:
-                    needed = self.budget.next_lease()
-                    if needed is not None:
-                        await self._lease(needed)
-                        self.budget.lease = needed
-            except BaseException:
-                self.budget.calls_open -= 1
-                self.budget.tokens_open -= tokens
-                raise
+        leased = not self.budget.is_counted
+        try:
+            if not leased:
+                await self._extend_lease()
+                leased = True
+        finally:
+            if not leased:
+                self.budget.release(tokens)
         return tokens
+
+    async def _extend_lease(self) -> None:
+        async with self._leasing:
+            needed = self.budget.next_lease()
+            if needed is not None:
+                await self._lease(needed)
+                self.budget.lease = needed
 
     async def _within_time(self, complete: Complete, request: Request) -> Response:
         limit = self.budget.limits.seconds
@@ -142,11 +146,11 @@ def limited(complete: Complete, in_flight: int) -> Complete:
     """Return `complete` of which at most `in_flight` run at once."""
     places = asyncio.Semaphore(in_flight)
 
-    async def call(request: Request) -> Response:
+    async def _call(request: Request) -> Response:
         async with places:
             return await complete(request)
 
-    return call
+    return _call
 
 
 def retrying(complete: Complete, retries: int, clock: Clock, retried: dict[str, int], emit: Emit) -> Complete:
@@ -157,7 +161,7 @@ def retrying(complete: Complete, retries: int, clock: Clock, retried: dict[str, 
     the repetitions by failure.
     """
 
-    async def call(request: Request) -> Response:
+    async def _call(request: Request) -> Response:
         attempt = 0
         while True:
             try:
@@ -175,7 +179,7 @@ def retrying(complete: Complete, retries: int, clock: Clock, retried: dict[str, 
                     emit(Retried(request.draw.step, attempt, error.kind, error.message, wait))
             await clock.sleep(wait)
 
-    return call
+    return _call
 
 
 def _wait(request: Request, attempt: int, asked: float | None) -> float:

@@ -115,7 +115,7 @@ def durable(decide: Decide, log: Log, emit: Emit = None) -> Decide:
     Observers are told of a decision when it has been handed to the journal; it may be durable a moment later.
     """
 
-    async def decide_durably(step: Step) -> Decision:
+    async def _decide(step: Step) -> Decision:
         past = log.past(step)
         if past is not None:
             return past
@@ -126,7 +126,7 @@ def durable(decide: Decide, log: Log, emit: Emit = None) -> Decide:
             emit(StepDecided(decision, totals))
         return decision
 
-    return decide_durably
+    return _decide
 
 
 def count(samples: tuple[Sample, ...]) -> Totals:

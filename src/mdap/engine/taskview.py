@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
 from mdap.core.canonical import canonical
-from mdap.core.errors import MdapError, RedFlag, TaskError
-from mdap.core.records import ABSENT, Message, Move, Prompt, State, Step, Vote
+from mdap.core.errors import RedFlag, TaskError
+from mdap.core.foreign import Foreign
+from mdap.core.records import ABSENT, Message, Move, Prompt, State, Vote
 from mdap.protocols import Task
 
 _plain = msgspec.json.Decoder()
@@ -35,6 +36,8 @@ class TaskView:
         self.state_type: Any = getattr(task, "state_type", None)
         self.action_type: Any = getattr(task, "action_type", None)
         self._kind: Callable[[State], str] | None = getattr(task, "kind", None)
+        methods = ("start", "is_done", "kind", "prompt", "parse", "check", "apply", "key")
+        self._in = {name: Foreign(f"{type(task).__name__}.{name}") for name in methods}
         if self.vote_on not in ("action", "pair") or (self.vote_on == "action" and self.apply is None):
             raise TaskError(
                 f"vote_on={self.vote_on!r} of {type(task).__name__} is not possible",
@@ -52,57 +55,40 @@ class TaskView:
 
     def start(self) -> State:
         """Return the start state."""
-        return self.load(plain(self._guard("start", self.task.start)))
+        with self._in["start"]:
+            return self.load(plain(self.task.start()))
 
     def is_done(self, state: State) -> bool:
         """Say whether the task ends in this state."""
-        return bool(self._guard("is_done", self.task.is_done, state))
+        with self._in["is_done"]:
+            return bool(self.task.is_done(state))
 
     def kind(self, state: State) -> str:
         """Return the kind of step that this state asks for."""
-        return "" if self._kind is None else self._guard("kind", self._kind, state)
+        if self._kind is None:
+            return ""
+        with self._in["kind"]:
+            return self._kind(state)
 
-    def prompt(self, step: Step) -> Prompt:
-        """Return the messages of a step with their digest."""
-        try:
-            given: str | Sequence[Message] = self.task.prompt(step.state)
-        except Exception as error:
-            raise self._broken("prompt", error, step.index) from error
+    def prompt(self, state: State) -> Prompt:
+        """Return the messages for a state with their digest."""
+        with self._in["prompt"]:
+            given = self.task.prompt(state)
         messages = (Message("user", given),) if isinstance(given, str) else tuple(given)
         digest = blake2b(digest_size=16)
         for message in messages:
             digest.update(f"{message.role}\0{message.content}\0".encode())
         return Prompt(messages, digest.hexdigest())
 
-    def read(self, text: str, step: Step) -> Vote:
+    def read(self, text: str, state: State) -> Vote:
         """Return the vote that a reply is; raises RedFlag if the task's parser or oracle refuses it."""
-        try:
-            move = self.task.parse(text, step.state)
-            reason = None if self.check is None else self.check(step.state, move)
-            if reason:
-                raise RedFlag(reason, name="illegal")
-            return self._vote(move, step.state)
-        except RedFlag:
-            raise
-        except (ValueError, MdapError) as error:
-            # A parser written with int() or json.loads() refuses a reply by ValueError: the reply's fault, not a bug.
-            raise RedFlag(str(error)) from error
-        except Exception as error:
-            raise self._broken("parse, check or apply", error, step.index) from error
-
-    def _vote(self, move: Move, state: State) -> Vote:
-        action = plain(move.action)
-        if self.vote_on == "pair" or self.apply is None:
-            after = plain(move.next_state)
-            voted: Any = (action, after)
-        else:
-            after = plain(self.apply(state, move.action))
-            if move.next_state is not ABSENT and canonical(plain(move.next_state)) != canonical(after):
-                raise RedFlag("the next state does not follow from the action", name="illegal")
-            voted = action
-        loaded = self.loaded(Move(action, after))
-        key = canonical(voted, self.schema) if self.key is None else canonical(self.key(loaded))
-        return Vote(key, loaded)
+        with self._in["parse"]:
+            move = self._parse(text, state)
+        with self._in["check"]:
+            reason = None if self.check is None else self.check(state, move)
+        if reason:
+            raise RedFlag(reason, name="illegal")
+        return self._vote(move, state)
 
     def agrees(self, move: Move, right: Move) -> bool:
         """Say whether a decided move is the right one, as votes are compared."""
@@ -116,17 +102,26 @@ class TaskView:
             return True
         return canonical(plain(pair), self.schema) == canonical(plain(right_pair), self.schema)
 
-    def _guard(self, name: str, method: Callable[..., Any], *arguments: Any) -> Any:
+    def _parse(self, text: str, state: State) -> Move:
         try:
-            return method(*arguments)
-        except Exception as error:
-            raise self._broken(name, error, None) from error
+            return self.task.parse(text, state)
+        except ValueError as error:
+            # A parser written with int() or json.loads() refuses a reply by ValueError: the reply's fault, not a bug.
+            raise RedFlag(str(error)) from error
 
-    def _broken(self, name: str, error: Exception, step: int | None) -> MdapError:
-        if isinstance(error, MdapError):
-            return error
-        return TaskError(
-            f"{type(self.task).__name__}.{name} raised {type(error).__name__}: {error}",
-            remedy="mend the task and go on with `mdap resume`",
-            step=step,
-        )
+    def _vote(self, move: Move, state: State) -> Vote:
+        action = plain(move.action)
+        if self.vote_on == "pair" or self.apply is None:
+            after = plain(move.next_state)
+            voted: Any = (action, after)
+        else:
+            with self._in["apply"]:
+                after = plain(self.apply(state, move.action))
+            if move.next_state is not ABSENT and canonical(plain(move.next_state)) != canonical(after):
+                raise RedFlag("the next state does not follow from the action", name="illegal")
+            voted = action
+        loaded = self.loaded(Move(action, after))
+        if self.key is None:
+            return Vote(canonical(voted, self.schema), loaded)
+        with self._in["key"]:
+            return Vote(canonical(self.key(loaded)), loaded)

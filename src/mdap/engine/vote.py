@@ -7,7 +7,7 @@ import msgspec
 from mdap.core.errors import MdapError, RedFlag, Undecided
 from mdap.core.events import Flagged
 from mdap.core.keyed import draw_seed
-from mdap.core.records import Draw, Prompt, Request, Response, Sample, Step, Usage, Vote
+from mdap.core.records import Draw, Prompt, Request, Response, Sample, State, Step, Usage, Vote
 from mdap.core.redflags import Flag, first_flag
 from mdap.core.settings import Settings
 from mdap.engine.calling import Emit
@@ -44,11 +44,11 @@ class Slot:
 class Reader:
     """Reads the replies of one step; equal texts are read once, since a task's methods are pure."""
 
-    __slots__ = ("_known", "_step", "_view")
+    __slots__ = ("_known", "_state", "_view")
 
-    def __init__(self, view: TaskView, step: Step) -> None:
+    def __init__(self, view: TaskView, state: State) -> None:
         self._view = view
-        self._step = step
+        self._state = state
         self._known: dict[str, Vote | RedFlag] = {}
 
     def read(self, text: str) -> Vote | RedFlag:
@@ -56,7 +56,7 @@ class Reader:
         known = self._known.get(text)
         if known is None:
             try:
-                known = self._view.read(text, self._step)
+                known = self._view.read(text, self._state)
             except RedFlag as flag:
                 known = flag
             self._known[text] = known

@@ -80,7 +80,7 @@ async def do_voting(asking: Asking, rule: Rule, step: Step, polls: dict[int, Pol
     poll = polls.get(step.index)
     if poll is None:
         poll = polls[step.index] = Poll(step, rule)
-    prompt, reader = asking.view.prompt(step), Reader(asking.view, step)
+    prompt, reader = asking.view.prompt(step.state), Reader(asking.view, step.state)
     cap = asking.settings.max_samples
     try:
         # Exactly as many as are needed: fewer would only wait longer, one more could be wasted.

@@ -1,0 +1,29 @@
+"""The border to code that is not ours: what it raises becomes an error of mdap that names it."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from mdap.core.errors import MdapError, TaskError
+
+
+class Foreign:
+    """A context in which any error but mdap's own becomes a TaskError saying that `what` raised it. Reusable."""
+
+    __slots__ = ("what",)
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Raise the TaskError in place of an error; cancellation and the like pass."""
+        if isinstance(error, Exception) and not isinstance(error, MdapError):
+            raise TaskError(
+                f"{self.what} raised {type(error).__name__}: {error}",
+                remedy="mend it and go on with `mdap resume`",
+            ) from error
