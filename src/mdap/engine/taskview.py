@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from mdap.core.canonical import canonical
-from mdap.core.errors import RedFlag, TaskError
+from mdap.core.errors import RedFlag, TaskError, UsageError
 from mdap.core.foreign import Foreign
 from mdap.core.records import ABSENT, Message, Move, Prompt, State, Vote
 from mdap.protocols import Task
@@ -105,23 +105,30 @@ class TaskView:
     def _parse(self, text: str, state: State) -> Move:
         try:
             return self.task.parse(text, state)
-        except ValueError as error:
-            # A parser written with int() or json.loads() refuses a reply by ValueError: the reply's fault, not a bug.
+        except (ValueError, msgspec.DecodeError) as error:
+            # A parser written with int() or a JSON decoder refuses a reply by these: the reply's fault, not a bug.
             raise RedFlag(str(error)) from error
 
     def _vote(self, move: Move, state: State) -> Vote:
-        action = plain(move.action)
-        if self.vote_on == "pair" or self.apply is None:
-            after = plain(move.next_state)
-            voted: Any = (action, after)
-        else:
+        with self._in["parse"]:
+            action, after = plain(move.action), None if move.next_state is ABSENT else plain(move.next_state)
+        voted: Any = (action, after)
+        if self.apply is not None and self.vote_on == "action":
             with self._in["apply"]:
-                after = plain(self.apply(state, move.action))
-            if move.next_state is not ABSENT and canonical(plain(move.next_state)) != canonical(after):
+                follows = plain(self.apply(state, move.action))
+            if move.next_state is not ABSENT and self._form(after) != self._form(follows):
                 raise RedFlag("the next state does not follow from the action", name="illegal")
-            voted = action
+            after, voted = follows, action
         loaded = self.loaded(Move(action, after))
         if self.key is None:
-            return Vote(canonical(voted, self.schema), loaded)
+            return Vote(self._form(voted, self.schema), loaded)
         with self._in["key"]:
-            return Vote(canonical(self.key(loaded)), loaded)
+            voted = self.key(loaded)
+        return Vote(self._form(voted), loaded)
+
+    def _form(self, value: Any, schema: Mapping[str, Any] | None = None) -> bytes:
+        try:
+            return canonical(value, schema)
+        except UsageError as error:
+            # A value without a canonical form (NaN, say) came out of a reply, and cannot be counted.
+            raise RedFlag(error.message) from error
