@@ -13,32 +13,36 @@ Delta = list[Any]
 
 
 def diff(old: Any, new: Any) -> Delta:
-    """Return a delta that `patch` turns `old` into `new` with. Both are JSON values."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        changed = {
-            k: diff(old[k], v) if k in old else ["=", v] for k, v in new.items() if not _same(old.get(k, _NONE), v)
-        }
-        delta: Delta = ["d", changed, [k for k in old if k not in new]]
-        if list(patch(old, delta)) != list(new):
+    """Return a delta that `patch` turns `old` into `new` with, types, signs and order of keys included.
+
+    Both are JSON values; anything else in them is replaced whole.
+    """
+    if type(old) is dict and type(new) is dict:
+        kept = [k for k in old if k in new]
+        if kept != list(new)[: len(kept)]:  # patching keeps old keys in place and adds new ones at the end
             return ["=", new]
-        return delta
-    if isinstance(old, list) and isinstance(new, list):
+        changed = {k: diff(old[k], v) if k in old else ["=", v] for k, v in new.items() if not _same(old, new, k)}
+        return ["d", changed, [k for k in old if k not in new]]
+    if type(old) is list and type(new) is list:
         return _diff_lists(old, new)
     return ["=", new]
 
 
 def patch(old: Any, delta: Delta) -> Any:
-    """Return the state that `delta` makes of `old`; raises JournalError for what is no delta. `old` stays as it is."""
+    """Return the state that `delta` makes of `old`; raises JournalError for what is no delta. `old` stays as it is.
+
+    Parts that did not change are shared with `old`.
+    """
     match delta:
         case ["=", value]:
             return value
         case ["d", dict(changed), list(removed)] if isinstance(old, dict):
-            new = {k: v for k, v in old.items() if k not in removed}
-            new.update({k: patch(old.get(k), d) for k, d in changed.items()})
-            return new
-        case ["l", int(head), int(tail), list(items)] if isinstance(old, list):
+            gone = {k for k in removed if isinstance(k, str)}
+            new = {k: v for k, v in old.items() if k not in gone}
+            return new | {k: patch(old.get(k), inner) for k, inner in changed.items()}
+        case ["l", int(head), int(tail), list(items)] if isinstance(old, list) and _fits(head, tail, len(old)):
             return [*old[:head], *items, *old[len(old) - tail :]]
-        case ["i", dict(changed)] if isinstance(old, list):
+        case ["i", dict(changed)] if isinstance(old, list) and all(_is_index(i, len(old)) for i in changed):
             new_list = list(old)
             for index, inner in changed.items():
                 new_list[int(index)] = patch(old[int(index)], inner)
@@ -46,25 +50,39 @@ def patch(old: Any, delta: Delta) -> Any:
     raise JournalError(f"not a delta of this state: {delta!r}", remedy="the file was written by something else")
 
 
-_NONE = object()
+def _same(old: dict[str, Any], new: dict[str, Any], key: str) -> bool:
+    return key in old and _equal(old[key], new[key])
 
 
-def _same(a: Any, b: Any) -> bool:
-    """Equal, and equal in type all the way down: 1, 1.0 and True differ."""
+def _equal(a: Any, b: Any) -> bool:
+    """Equal, and equal in type all the way down: 1, 1.0 and True differ, and so do 0.0 and -0.0."""
+    if a is b:
+        return True
     if type(a) is not type(b):
         return False
-    if isinstance(a, dict):
-        return list(a) == list(b) and all(_same(a[k], b[k]) for k in a)
-    if isinstance(a, list):
-        return len(a) == len(b) and all(map(_same, a, b))
-    return bool(a == b)
+    if type(a) is dict:
+        return list(a) == list(b) and all(_equal(a[k], b[k]) for k in a)
+    if type(a) is list:
+        return len(a) == len(b) and all(map(_equal, a, b))
+    if type(a) is float:
+        return repr(a) == repr(b)
+    # A record's own == may take 1 for 1.0: called different, it is merely stored once more.
+    return type(a) in (int, str, bool) and a == b
 
 
 def _diff_lists(old: list[Any], new: list[Any]) -> Delta:
     shorter = min(len(old), len(new))
     if len(old) == len(new) and any(isinstance(x, dict | list) for x in new):
         pairs = zip(old, new, strict=True)
-        return ["i", {str(i): diff(a, b) for i, (a, b) in enumerate(pairs) if not _same(a, b)}]
-    head = next((i for i in range(shorter) if not _same(old[i], new[i])), shorter)
-    tail = next((i for i in range(shorter - head) if not _same(old[-1 - i], new[-1 - i])), shorter - head)
+        return ["i", {str(i): diff(a, b) for i, (a, b) in enumerate(pairs) if not _equal(a, b)}]
+    head = next((i for i in range(shorter) if not _equal(old[i], new[i])), shorter)
+    tail = next((i for i in range(shorter - head) if not _equal(old[-1 - i], new[-1 - i])), shorter - head)
     return ["l", head, tail, new[head : len(new) - tail]]
+
+
+def _fits(head: int, tail: int, size: int) -> bool:
+    return head >= 0 and tail >= 0 and head + tail <= size
+
+
+def _is_index(text: Any, size: int) -> bool:
+    return isinstance(text, str) and text.isascii() and text.isdigit() and int(text) < size

@@ -1,1 +1,8 @@
+"""The tasks that ship, one file each; `catalog` finds them, and a user's own, by name."""
 
+from __future__ import annotations
+
+from mdap.tasks.hanoi import Hanoi, hanoi
+from mdap.tasks.running_sum import RunningSum, running_sum
+
+__all__ = ["Hanoi", "RunningSum", "hanoi", "running_sum"]
