@@ -48,6 +48,7 @@ class Parts(msgspec.Struct, frozen=True):
     model: Model
     flags: tuple[Flag, ...]
     settings: Settings
+    owns_model: bool
 
 
 class Options(TypedDict, total=False):
@@ -219,10 +220,17 @@ async def _drive(
         error.add_note(f"run {run}: what was decided is kept; go on with `mdap resume {run}`")
         raise
     finally:
-        close = getattr(parts.model, "close", None)
-        if close is not None:
-            await close()
+        # A model that was handed in may serve other runs at this moment: whoever made it closes it.
+        if parts.owns_model:
+            await close(parts.model)
     return Result(journal, run, view)
+
+
+async def close(model: object) -> None:
+    """Let go of what a model holds open, if it holds anything."""
+    closing = getattr(model, "close", None)
+    if closing is not None:
+        await closing()
 
 
 def _reopened(opened: OpenBallot, view: TaskView, rule: Rule) -> Poll:
@@ -252,10 +260,10 @@ def _parts(
     replace: Sequence[RedFlagCheck] | None,
     extra: Sequence[RedFlagCheck],
 ) -> Parts:
-    view, chosen = TaskView(task_named(task)), as_model(model)
+    view, chosen, owned = TaskView(task_named(task)), as_model(model), isinstance(model, str)
     chosen = chosen.bind(view.task) if hasattr(chosen, "bind") else chosen
     decided = settings(chosen)
-    return Parts(view, chosen, redflags.red_flags(decided.flag_tokens, extra=extra, replace=replace), decided)
+    return Parts(view, chosen, redflags.red_flags(decided.flag_tokens, extra=extra, replace=replace), decided, owned)
 
 
 def _settings(model: Model, options: dict[str, Any]) -> Settings:

@@ -38,6 +38,14 @@ def wait(work: Coroutine[Any, Any, T]) -> T:
             raise
 
 
+async def _closing(model: object, work: Coroutine[Any, Any, T]) -> T:
+    """Return what `work` returns; the loop that the model's connections belong to ends with it."""
+    try:
+        return await work
+    finally:
+        await api.close(model)
+
+
 def _run_on(loop: asyncio.AbstractEventLoop, task: asyncio.Task[T]) -> T:
     try:
         return loop.run_until_complete(task)
@@ -59,20 +67,19 @@ def run(
     **options: Unpack[api.Options],
 ) -> Result:
     """Return the result of one task, run to its end: see `mdap.aio.run`, of which this is the blocking form."""
-    return wait(
-        api.run(
-            task,
-            model,
-            k=k,
-            rule=rule,
-            journal=journal,
-            red_flags=red_flags,
-            extra_flags=extra_flags,
-            on_event=on_event,
-            clock=clock,
-            **options,
-        )
+    work = api.run(
+        task,
+        model,
+        k=k,
+        rule=rule,
+        journal=journal,
+        red_flags=red_flags,
+        extra_flags=extra_flags,
+        on_event=on_event,
+        clock=clock,
+        **options,
     )
+    return wait(_closing(model, work))
 
 
 def resume(
@@ -89,20 +96,19 @@ def resume(
     **changes: Unpack[api.Changes],
 ) -> Result:
     """Return the result of a run taken up where its journal ends: see `mdap.aio.resume`."""
-    return wait(
-        api.resume(
-            run,
-            journal=journal,
-            task=task,
-            model=model,
-            red_flags=red_flags,
-            extra_flags=extra_flags,
-            accept_changes=accept_changes,
-            on_event=on_event,
-            clock=clock,
-            **changes,
-        )
+    work = api.resume(
+        run,
+        journal=journal,
+        task=task,
+        model=model,
+        red_flags=red_flags,
+        extra_flags=extra_flags,
+        accept_changes=accept_changes,
+        on_event=on_event,
+        clock=clock,
+        **changes,
     )
+    return wait(_closing(model, work))
 
 
 def vote(
