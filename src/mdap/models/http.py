@@ -1,0 +1,220 @@
+"""One POST over HTTP, and what can go wrong with it as errors with stable words. Knows no dialect, never retries."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+import aiohttp
+from yarl import URL
+
+from mdap.core.errors import ModelError, ModelRejected, UsageError
+
+MAX_BODY = 10_000_000  # bytes; a step's reply has kilobytes, so ten megabytes come from something that is no model
+MAX_TOLD = 300  # characters of a server's own words in a message
+
+# uvicorn, and so vLLM and most local servers, drop a connection that was idle for 5 s. A POST sent just then is lost
+# and perhaps billed, so connections are let go of before that.
+_KEEP_ALIVE = 4.0
+
+_RETRYABLE = frozenset({408, 409, 425, 429})
+
+
+class Reply(NamedTuple):
+    """What came back: the status, the headers (their names in any case) and the whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Endpoint:
+    """One URL that bodies are posted to, over connections that are kept alive, one pool for each event loop.
+
+    `headers` go with every call. `secret` is removed from every message. `timeout` is for a whole call, in seconds.
+    """
+
+    def __init__(self, url: str, *, headers: Mapping[str, str], secret: str = "", timeout: float) -> None:
+        self.url = URL(url)
+        self._headers = {"Content-Type": "application/json", "User-Agent": "mdap", **headers}
+        self._secret = secret
+        self._timeout = timeout
+        self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
+
+    async def post(self, body: bytes) -> Reply:
+        """Post once and return the reply, whatever its status; raises ModelError where there is none.
+
+        Kinds: timeout, dropped, truncated-body, unreachable, dns, certificate, tls, too-large, not-http.
+        """
+        session = self._sessions.get(asyncio.get_running_loop()) or self._open()
+        try:
+            async with session.post(self.url, data=body, allow_redirects=False) as response:
+                whole = await _whole(response)
+                if whole is not None:
+                    return Reply(response.status, response.headers, whole)
+            failure: ModelError = ModelRejected(
+                f"{self.url} sent more than {MAX_BODY:,} bytes: cut off", kind="too-large", remedy=_CHECK
+            )
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            failure = self._failure(error)
+        # Raised out here so that it has no context: errors of the library hold the request's headers, and so the key.
+        raise failure
+
+    async def close(self) -> None:
+        """Close the connections of the running loop, and those of loops that have ended."""
+        running = asyncio.get_running_loop()
+        for loop in [loop for loop in self._sessions if loop is running or loop.is_closed()]:
+            await self._sessions.pop(loop).close()
+
+    def refusal(self, reply: Reply, told: str, *, remedies: Mapping[int, str]) -> ModelError:
+        """Return the error for a reply with an error status; `told` is what its server says, cut and without the key.
+
+        ModelError, to be tried again, for 408, 409, 425, 429 and 5xx; ModelRejected for any other.
+        """
+        status = reply.status
+        if 300 <= status < 400:
+            return ModelRejected(
+                f"{self.url} redirects to {self.clean(reply.headers.get('Location', ''))} (HTTP {status})",
+                kind="redirect",
+                status=status,
+                remedy="a redirect is not followed, for it would take the key along: give the new address as base URL",
+            )
+        message = f"HTTP {status} from {self.url}: {self.clean(told) or 'no message'}"
+        if status in _RETRYABLE or status >= 500:
+            return ModelError(message, kind=str(status), status=status, retry_after=retry_after(reply.headers))
+        return ModelRejected(message, kind=str(status), status=status, remedy=remedies.get(status, ""))
+
+    def clean(self, text: str) -> str:
+        """Return foreign text fit for a message: on one line, at most 300 characters, without the key."""
+        if len(self._secret) > 3:  # "none" and the like are set where no key is needed; "x" is in many words
+            text = text.replace(self._secret, "[key]")
+        text = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * MAX_TOLD]).split())
+        return text if len(text) <= MAX_TOLD else text[: MAX_TOLD - 1] + "…"
+
+    def _open(self) -> aiohttp.ClientSession:
+        # No limit: how many calls are in flight is for the caller to say. No cookies: calls share nothing.
+        session = self._sessions[asyncio.get_running_loop()] = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=self._headers,
+            timeout=aiohttp.ClientTimeout(total=self._timeout),
+        )
+        return session
+
+    def _failure(self, error: Exception) -> ModelError:
+        _, kind, said, remedy = next(row for row in _FAILURES if isinstance(error, row[0]))
+        why = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        detail = "" if kind == "timeout" else f" ({self.clean(str(why) or type(why).__name__)})"
+        hopeless = kind in ("certificate", "tls") or (kind == "dns" and _no_such_host(why))
+        message = said.format(url=self.url, host=self.url.host, timeout=self._timeout) + detail
+        return (ModelRejected if hopeless else ModelError)(message, kind=kind, remedy=remedy)
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes | None:
+    """Return the body, or None once it is over the limit: leaving the response then closes the connection."""
+    # Counted as it comes in, not by Content-Length: a compressed body is longer than it says.
+    parts, size = [], 0
+    while part := await response.content.readany():
+        parts.append(part)
+        size += len(part)
+        if size > MAX_BODY:
+            return None
+    return b"".join(parts)
+
+
+def _no_such_host(why: Exception) -> bool:
+    # A name server that is away (EAI_AGAIN) comes back; a name that does not exist stays away.
+    return isinstance(why, OSError) and why.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", None))
+
+
+_CHECK = "is the server running, and is it the one that the base URL names?"
+# By class, the most special first: the word that the engine counts (it must not change), what is said, what to do.
+_FAILURES: tuple[tuple[type[Exception], str, str, str], ...] = (
+    (
+        aiohttp.ClientConnectorCertificateError,
+        "certificate",
+        "the certificate of {host} is not trusted",
+        "set SSL_CERT_FILE to the file of the authority that signed it; a server on this machine can do with http://",
+    ),
+    (aiohttp.ClientConnectorDNSError, "dns", "there is no address for the host {host}", "look at the base URL"),
+    (
+        aiohttp.ClientConnectorSSLError,
+        "tls",
+        "{url} does not speak TLS as it should",
+        "a server without TLS takes http://, not https://",
+    ),
+    # A connect that runs into the limit of the call is a timeout, though it is a connection error too.
+    (TimeoutError, "timeout", "no reply from {url} within {timeout:g} s", "raise --timeout if replies take longer"),
+    (aiohttp.ClientConnectorError, "unreachable", "cannot reach {url}", _CHECK),
+    (aiohttp.ClientPayloadError, "truncated-body", "{url} broke off in the middle of a reply", ""),
+    (aiohttp.ClientResponseError, "not-http", "{url} did not answer in HTTP", _CHECK),
+    (Exception, "dropped", "{url} closed the connection without a reply", ""),
+)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a server asks to wait: from retry-after-ms, or Retry-After as seconds or as a date."""
+    milliseconds = _number(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    told = headers.get("Retry-After", "")
+    seconds = _number(told)
+    until = _date(told) if seconds is None else None
+    if until is None:
+        return seconds
+    # Counted from the server's own Date, so that a clock that is wrong here does not matter.
+    now = _date(headers.get("Date", "")) or datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds())
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return max(0.0, value) if math.isfinite(value) else None
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def is_html(reply: Reply) -> bool:
+    """Say whether a reply is a web page: a proxy or another program answered, not a model."""
+    start = reply.body[:200].lstrip().lower()
+    return reply.headers.get("Content-Type", "").startswith("text/html") or start.startswith((b"<!doctype", b"<html"))
+
+
+def page_title(reply: Reply) -> str:
+    """Return the title of a web page, or all its words."""
+    text = reply.body.decode(errors="replace")
+    title, found, _ = text.partition("<title>")[2].partition("</title>")
+    return title if found else re.sub(r"<[^<>]*>", " ", text)
+
+
+def check_base_url(text: str) -> str:
+    """Return the URL without a slash at its end; raises UsageError for one that no call can be made to."""
+    try:
+        url = URL(text.strip())
+    except ValueError:
+        # Not shown: a password may be what makes it no URL.
+        raise UsageError("the base URL is not a URL", remedy="write it as http://127.0.0.1:8000/v1") from None
+    if url.user or url.password or url.query_string or url.fragment or "," in text:
+        # It stands in the spec, in the journal and in messages, so nothing secret may hide in it, nor a comma.
+        raise UsageError(
+            f"the base URL at host {url.host} may hold no user, password, query, fragment or comma",
+            remedy="give the key in OPENAI_API_KEY, the URL as http://127.0.0.1:8000/v1",
+        )
+    if url.scheme not in ("http", "https") or not url.host:
+        raise UsageError(f"base URL {text!r} is not http:// or https://", remedy="write it as http://127.0.0.1:8000/v1")
+    return str(url).rstrip("/")

@@ -1,0 +1,260 @@
+"""The OpenAI dialect: what is sent, how replies are read, and that the key stays where it belongs."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from mdap.core.errors import ModelError, UsageError
+from mdap.core.records import Message, Response, Usage
+from mdap.core.spec import build, parse_spec
+from mdap.models.openai import openai
+from mdap.protocols import Model
+from tests.models.raw_server import KEY, OK, answering, asking, completion
+
+
+@pytest.fixture(autouse=True)
+def _no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
+
+async def reply_to(raw: bytes) -> Response:
+    async with answering(raw) as server:
+        model = openai("m", base_url=server.url)
+        try:
+            return await model.complete(asking())
+        finally:
+            await model.close()
+
+
+async def test_a_request_carries_model_messages_seed_temperature_and_cap() -> None:
+    async with answering(OK) as server:
+        model = openai("m", base_url=server.url)
+        await model.complete(asking('Grüße "x"', seed=11, temperature=0.1))
+        assert server.body == {
+            "model": "m",
+            "messages": [{"role": "user", "content": 'Grüße "x"'}],
+            "seed": 11,
+            "temperature": 0.1,
+            "max_tokens": 50,
+        }
+        assert server.requests[0][0].startswith("post /v1/chat/completions http/1.1")
+        await model.close()
+
+
+async def test_a_temperature_of_none_is_not_sent_and_one_of_zero_is() -> None:
+    async with answering(OK) as server:
+        model = openai("m", base_url=server.url)
+        await model.complete(asking(temperature=None))
+        assert "temperature" not in server.body
+        await model.complete(asking(temperature=0.0))
+        assert server.body["temperature"] == 0.0
+        await model.close()
+
+
+async def test_all_roles_are_sent_as_they_are() -> None:
+    request = asking()
+    messages = (Message("system", "s"), Message("user", "u"), Message("assistant", "a"))
+    async with answering(OK) as server:
+        model = openai("m", base_url=server.url)
+        prompt = type(request.prompt)(messages, "")
+        await model.complete(type(request)(prompt, request.draw, 1, None, 5))
+        assert [m["role"] for m in server.body["messages"]] == ["system", "user", "assistant"]
+        await model.close()
+
+
+async def test_the_key_of_the_environment_is_sent_as_a_bearer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n")
+    async with answering(OK) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url + "/")
+        model = openai("m")
+        await model.complete(asking())
+        assert f"authorization: bearer {KEY}" in server.requests[0][0]
+        await model.close()
+
+
+async def test_without_a_key_none_is_sent() -> None:
+    async with answering(OK) as server:
+        model = openai("m", base_url=server.url)
+        await model.complete(asking())
+        assert "authorization" not in server.requests[0][0]
+        await model.close()
+
+
+def test_the_vendors_own_url_without_a_key_is_an_error_before_any_call() -> None:
+    with pytest.raises(UsageError, match="OPENAI_API_KEY is not set"):
+        openai("gpt-4.1-mini")
+
+
+@pytest.mark.parametrize("key", ["sk-with space", "sk-gr\u00fc\u00df", "sk-line\nbreak"])
+def test_a_key_that_cannot_be_a_key_is_an_error_that_does_not_show_it(key: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        openai("m", api_key=key)
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://user:{KEY}@127.0.0.1/v1",
+        f"http://127.0.0.1/v1?key={KEY}",
+        f"http://127.0.0.1/v1#{KEY}",
+        f"http://u:{KEY}[@x",
+        "127.0.0.1:8000/v1",
+        "ftp://127.0.0.1/v1",
+        "http:///v1",
+        "http://a,b/v1",
+    ],
+)
+def test_a_base_url_that_hides_a_secret_or_is_no_url_is_an_error_without_the_secret(url: str) -> None:
+    with pytest.raises(UsageError, match="base URL") as caught:
+        openai("m", base_url=url)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", " m", "a,b", "a=b"])
+def test_a_model_name_that_no_spec_could_hold_is_an_error(name: str) -> None:
+    with pytest.raises(UsageError, match="model name"):
+        openai(name, base_url="http://127.0.0.1/v1")
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan")])
+def test_a_timeout_that_is_not_above_zero_is_an_error(timeout: float) -> None:
+    with pytest.raises(UsageError, match="timeout"):
+        openai("m", base_url="http://127.0.0.1/v1", timeout=timeout)
+
+
+def test_the_spec_names_model_and_server_and_builds_the_same_model_again() -> None:
+    model = openai("llama3.2:3b", base_url="http://127.0.0.1:11434/v1/", api_key=KEY, timeout=5)
+    assert model.spec == "openai:llama3.2:3b,base_url=http://127.0.0.1:11434/v1"
+    assert build(parse_spec(model.spec), openai, bare="model").spec == model.spec
+
+
+def test_the_spec_leaves_the_vendors_own_url_out_and_no_text_of_the_model_holds_the_key() -> None:
+    model = openai("gpt-4.1-mini", api_key=KEY)
+    assert model.spec == "openai:gpt-4.1-mini"
+    assert KEY not in repr(model) + str(model) + model.spec
+
+
+@pytest.mark.parametrize(
+    ("word", "finish"),
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("MAX_TOKENS", "length"),
+        ("model_length", "length"),
+        ("content_filter", "refusal"),
+        (None, "stop"),
+        ("a word of tomorrow", "stop"),
+    ],
+)
+async def test_finish_reasons_of_servers_are_read_as_ours(word: Any, finish: str) -> None:
+    assert (await reply_to(completion({"content": "x"}, word))).finish == finish
+
+
+@pytest.mark.parametrize("word", ["abort", "error"])
+async def test_a_reply_that_the_server_gave_up_is_asked_again(word: Any) -> None:
+    with pytest.raises(ModelError, match=word) as caught:
+        await reply_to(completion({"content": "half of"}, word))
+    assert (caught.value.kind, caught.value.retryable) == ("aborted", True)
+
+
+async def test_text_usage_and_id_are_read_and_unknown_fields_are_let_be() -> None:
+    usage = {"prompt_tokens": 12, "completion_tokens": 34.0, "total_tokens": 46, "details": {"cached": [1]}}
+    raw = completion({"content": "hé", "tool_calls": None}, usage=usage, id="abc", system_fingerprint=None)
+    response = await reply_to(raw)
+    assert (response.text, response.usage, response.id) == ("hé", Usage(12, 34), "abc")
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None}])
+async def test_usage_that_is_not_reported_is_none_and_not_zero(usage: Any) -> None:
+    assert (await reply_to(completion({"content": "x"}, usage=usage))).usage is None
+
+
+async def test_content_in_parts_is_joined_and_thoughts_are_left_out() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "thinking", "thinking": [1]}, {"type": "text", "text": "b"}]
+    assert (await reply_to(completion({"content": parts}))).text == "ab"
+
+
+@pytest.mark.parametrize(
+    "message", [{"content": None, "refusal": "I won't"}, {"content": [{"type": "refusal", "refusal": "I won't"}]}]
+)
+async def test_a_refusal_is_a_refusal_with_its_words_whatever_the_finish_reason(message: Any) -> None:
+    response = await reply_to(completion(message))
+    assert (response.finish, response.text) == ("refusal", "I won't")
+
+
+async def test_no_content_at_all_is_an_empty_text() -> None:
+    response = await reply_to(completion({"content": None, "reasoning_content": "hm"}, "length"))
+    assert (response.text, response.finish) == ("", "length")
+
+
+async def test_calls_one_after_the_other_share_a_connection() -> None:
+    async with answering(OK) as server:
+        model = openai("m", base_url=server.url)
+        for _ in range(5):
+            await model.complete(asking())
+        assert (server.connections, len(server.requests)) == (1, 5)
+        await model.close()
+
+
+async def test_calls_are_not_limited_in_number() -> None:
+    async with answering(None) as server:
+        model = openai("m", base_url=server.url, timeout=0.5)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(fails(model)) for _ in range(150)]
+        assert {task.result() for task in tasks} == {"timeout"}
+        assert server.connections == 150
+        await model.close()
+
+
+async def fails(model: Model) -> str:
+    with pytest.raises(ModelError) as caught:
+        await model.complete(asking())
+    return caught.value.kind
+
+
+async def test_cancelling_a_call_closes_its_connection_at_once() -> None:
+    async with answering(None) as server:
+        model = openai("m", base_url=server.url)
+        call = asyncio.create_task(model.complete(asking()))
+        await server.arrived.wait()
+        began = time.perf_counter()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await asyncio.wait_for(server.gone.wait(), 1)
+        assert time.perf_counter() - began < 0.5
+        await model.close()
+
+
+def test_a_model_can_be_used_from_one_event_loop_after_another_closed_or_not(recwarn: pytest.WarningsRecorder) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    model = openai("m", base_url=f"http://127.0.0.1:{port}/v1")
+
+    async def once(*, close: bool) -> str:
+        async with answering(OK, port=port):
+            text = (await model.complete(asking())).text
+            if close:
+                await model.close()
+            return text
+
+    assert [asyncio.run(once(close=close)) for close in (True, False, False, True)] == ["fine"] * 4
+    assert not [str(w.message) for w in recwarn if "client session" in str(w.message)]
+
+
+async def test_a_closed_model_can_be_asked_again() -> None:
+    async with answering(OK) as server:
+        model = openai("m", base_url=server.url)
+        await model.complete(asking())
+        await model.close()
+        await model.close()
+        assert (await model.complete(asking())).text == "fine"
+        await model.close()
