@@ -11,12 +11,13 @@ import time
 from asyncio import TaskGroup
 from pathlib import Path
 
+from mdap.models.catalog import model as model_named
+
 import mdap
 from benchmarks.figures import Figure, run_process
 from mdap.core.canonical import canonical
 from mdap.core.keyed import draw_seed
 from mdap.core.records import Draw, Prompt, Request
-from mdap.models.catalog import model as model_named
 from mdap.tasks.catalog import task as task_named
 
 TASK = "hanoi:disks=20"
@@ -56,7 +57,7 @@ async def bare_loop(steps: int) -> float:
 
 
 def _lead(counts: dict[bytes, int]) -> int:
-    ordered = sorted(counts.values(), reverse=True) + [0, 0]
+    ordered = [*sorted(counts.values(), reverse=True), 0, 0]
     return ordered[0] - ordered[1]
 
 

@@ -1,4 +1,4 @@
-"""Calls a second over real HTTP: the whole engine against a bare client, in one run, on one core beside the server's."""
+"""Calls a second over real HTTP: the whole engine against a bare client, in one run, beside a server on its own core."""
 
 from __future__ import annotations
 
