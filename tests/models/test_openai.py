@@ -47,6 +47,14 @@ async def test_a_request_carries_model_messages_seed_temperature_and_cap() -> No
         await model.close()
 
 
+async def test_a_prompt_of_megabytes_arrives_whole() -> None:
+    async with answering(OK) as server:
+        model = openai("m", base_url=server.url)
+        await model.complete(asking("x" * 3_000_000))
+        assert len(server.body["messages"][0]["content"]) == 3_000_000
+        await model.close()
+
+
 async def test_a_temperature_of_none_is_not_sent_and_one_of_zero_is() -> None:
     async with answering(OK) as server:
         model = openai("m", base_url=server.url)

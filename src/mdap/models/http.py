@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import math
 import re
 import socket
@@ -17,6 +18,7 @@ from yarl import URL
 from mdap.core.errors import ModelError, ModelRejected, UsageError
 
 MAX_BODY = 10_000_000  # bytes; a step's reply has kilobytes, so ten megabytes come from something that is no model
+_LARGE = 1 << 20
 MAX_TOLD = 300  # characters of a server's own words in a message
 
 # uvicorn, and so vLLM and most local servers, drop a connection that was idle for 5 s. A POST sent just then is lost
@@ -53,8 +55,10 @@ class Endpoint:
         Kinds: timeout, dropped, truncated-body, unreachable, dns, certificate, tls, too-large, not-http.
         """
         session = self._sessions.get(asyncio.get_running_loop()) or self._open()
+        # In one piece a megabyte would keep the event loop from everything else.
+        data = body if len(body) < _LARGE else io.BytesIO(body)
         try:
-            async with session.post(self.url, data=body, allow_redirects=False) as response:
+            async with session.post(self.url, data=data, allow_redirects=False) as response:
                 whole = await _whole(response)
                 if whole is not None:
                     return Reply(response.status, response.headers, whole)

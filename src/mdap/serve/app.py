@@ -27,7 +27,7 @@ from mdap.serve import wire
 from mdap.serve.chaos import Attempts, Chaos, parse_chaos
 
 MAX_BODY = 10_000_000  # bytes of a request
-_GRACE = 1.0  # seconds that calls in flight have when the server stops
+_GRACE = 0.5  # seconds that calls in flight have when the server stops
 _JSON = {"Content-Type": "application/json"}
 _BABBLE = "That is a good question. There is much to be said about it, and I would be glad to go on with you."
 
