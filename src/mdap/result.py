@@ -31,7 +31,7 @@ class Result:
         self.seconds = self.book.seconds
         self.us_per_step = 1e6 * seconds / steps_now if steps_now else 0.0
         self.state: State = history.snapshot.state
-        for _, _, move in walk(self.state, history.tail, view.apply):
+        for _, _, move in walk(self.state, history.tail, view.replay):
             self.state = move.next_state
         self.certificate: Certificate = certify(self.rule, self.book.kinds, int(self.status == "undecided"))
         self._wrong: list[int] | None = None
@@ -105,7 +105,7 @@ class Result:
     def decisions(self) -> Iterator[tuple[State, Decided, Move]]:
         """Every decision in order as (state asked, stored entry, move)."""
         start = self._journal.snapshot(self.run, 0).state
-        return walk(start, self._journal.decisions(self.run), self._view.apply)
+        return walk(start, self._journal.decisions(self.run), self._view.replay)
 
     def samples_of(self, step: int) -> list[Sample]:
         """Return the recorded samples of one step."""
@@ -130,7 +130,7 @@ class Result:
         load = self._view.load
         for state, entry, move in self.decisions:
             right = answer(load(state))
-            if right is None or not self._view.agrees(move, right):
+            if right is None or not self._view.agrees(self._view.loaded(move), right):
                 yield entry
 
     def export(self) -> Iterator[dict[str, Any]]:

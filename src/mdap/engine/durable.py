@@ -101,12 +101,9 @@ class Log:
         )
 
     def _change(self, state: State, decision: Decision) -> object:
-        after = decision.move.next_state
-        if self._view.apply is None:
-            return diff(plain(state), plain(after))
-        if self._view.vote_on == "action" or self._view.apply(state, decision.move.action) == after:
+        if self._view.vote_on == "action" or self._view.follows(state, decision.move):
             return msgspec.UNSET
-        return diff(plain(state), plain(after))
+        return diff(plain(state), plain(decision.move.next_state))
 
 
 def durable(decide: Decide, log: Log, emit: Emit = None) -> Decide:
@@ -144,11 +141,9 @@ def count(samples: tuple[Sample, ...]) -> Totals:
 
 def _replay(history: History, view: TaskView) -> tuple[tuple[int, State], dict[int, Decision]]:
     """Return (index, state) of the newest snapshot, and the decisions after it by step."""
-    state = view.load(history.snapshot.state)
+    first = history.snapshot
     past = {
-        entry.step: Decision(
-            entry.step, msgspec.structs.replace(move, next_state=view.load(move.next_state)), entry.votes
-        )
-        for _, entry, move in walk(state, history.tail, view.apply)
+        entry.step: Decision(entry.step, view.loaded(move), entry.votes)
+        for _, entry, move in walk(first.state, history.tail, view.replay)
     }
-    return (history.snapshot.step, state), past
+    return (first.step, view.load(first.state)), past

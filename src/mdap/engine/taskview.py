@@ -36,6 +36,8 @@ class TaskView:
         self.state_type: Any = getattr(task, "state_type", None)
         self.action_type: Any = getattr(task, "action_type", None)
         self._kind: Callable[[State], str] | None = getattr(task, "kind", None)
+        # `apply` between stored values: what a journal is read back with.
+        self.replay: Callable[[Any, Any], Any] | None = None if self.apply is None else self._replay
         methods = ("start", "is_done", "kind", "prompt", "parse", "check", "apply", "key")
         self._in = {name: Foreign(f"{type(task).__name__}.{name}") for name in methods}
         if self.vote_on not in ("action", "pair") or (self.vote_on == "action" and self.apply is None):
@@ -46,12 +48,11 @@ class TaskView:
 
     def load(self, state: Any) -> State:
         """Return a stored state as the task wants it: a record if it names `state_type`, else JSON values."""
-        return state if self.state_type is None else msgspec.convert(state, self.state_type)
+        return _typed(state, self.state_type)
 
     def loaded(self, move: Move) -> Move:
         """Return a stored move as the task wants it."""
-        action = move.action if self.action_type is None else msgspec.convert(move.action, self.action_type)
-        return Move(action, self.load(move.next_state))
+        return Move(_typed(move.action, self.action_type), self.load(move.next_state))
 
     def start(self) -> State:
         """Return the start state."""
@@ -74,10 +75,10 @@ class TaskView:
         """Return the messages for a state with their digest."""
         with self._in["prompt"]:
             given = self.task.prompt(state)
-        messages = (Message("user", given),) if isinstance(given, str) else tuple(given)
-        digest = blake2b(digest_size=16)
-        for message in messages:
-            digest.update(f"{message.role}\0{message.content}\0".encode())
+            messages = (Message("user", given),) if isinstance(given, str) else tuple(given)
+            digest = blake2b(digest_size=16)
+            for message in messages:
+                digest.update(f"{message.role}\0{message.content}\0".encode())
         return Prompt(messages, digest.hexdigest())
 
     def read(self, text: str, state: State) -> Vote:
@@ -94,37 +95,74 @@ class TaskView:
         """Say whether a decided move is the right one, as votes are compared."""
         if self.key is not None:
             return canonical(self.key(move)) == canonical(self.key(right))
-        pair, right_pair = [
-            (m.action,) if self.vote_on == "action" else (m.action, m.next_state) for m in (move, right)
-        ]
+        voted, right_voted = (m.action if self.vote_on == "action" else (m.action, m.next_state) for m in (move, right))
         # Most are equal to the byte, and that is several times cheaper to see than two canonical forms.
-        if _encoder.encode(pair) == _encoder.encode(right_pair):
+        if _encoder.encode(voted) == _encoder.encode(right_voted):
             return True
-        return canonical(plain(pair), self.schema) == canonical(plain(right_pair), self.schema)
+        return canonical(plain(voted), self.schema) == canonical(plain(right_voted), self.schema)
+
+    def follows(self, state: State, move: Move) -> bool:
+        """Say whether a replay by `apply` gives exactly this next state, so that it need not be stored."""
+        if self.apply is None:
+            return False
+        try:
+            with self._in["apply"]:
+                # By bytes: values that are merely equal (1, 1.0, True; other orders of keys) would be replayed changed.
+                return _encoder.encode(self.apply(state, move.action)) == _encoder.encode(move.next_state)
+        except TaskError:
+            # Votes were on the pair: the action may be one that `apply` knows no next state for.
+            return False
 
     def _parse(self, text: str, state: State) -> Move:
         try:
             return self.task.parse(text, state)
-        except (ValueError, msgspec.DecodeError) as error:
+        except (ValueError, msgspec.DecodeError, RecursionError) as error:
             # A parser written with int() or a JSON decoder refuses a reply by these: the reply's fault, not a bug.
             raise RedFlag(str(error)) from error
 
     def _vote(self, move: Move, state: State) -> Vote:
         with self._in["parse"]:
-            action, after = plain(move.action), None if move.next_state is ABSENT else plain(move.next_state)
-        voted: Any = (action, after)
+            action = self._given(move.action, self.action_type)
+            after = ABSENT if move.next_state is ABSENT else self._given(move.next_state, self.state_type)
+        # Without a type, what was given is voted on: on the way through JSON a NaN would become null.
+        voted: Any = move.action if self.action_type is None else action
         if self.apply is not None and self.vote_on == "action":
-            with self._in["apply"]:
-                follows = plain(self.apply(state, move.action))
-            if move.next_state is not ABSENT and self._form(after) != self._form(follows):
-                raise RedFlag("the next state does not follow from the action", name="illegal")
-            after, voted = follows, action
-        loaded = self.loaded(Move(action, after))
+            after = self._next(state, action, after)
+        elif after is ABSENT:
+            raise TaskError(
+                f"{self._in['parse'].what} gave no next state, and votes are on the pair",
+                remedy="return Move(action, next_state), or give the task `apply`",
+            )
+        else:
+            voted = (voted, move.next_state if self.state_type is None else after)
+        loaded = Move(action, after)
         if self.key is None:
             return Vote(self._form(voted, self.schema), loaded)
         with self._in["key"]:
             voted = self.key(loaded)
         return Vote(self._form(voted), loaded)
+
+    def _given(self, value: Any, kind: Any) -> Any:
+        """Return a value of a reply as a journal would give it back; raises RedFlag if it is not of its type."""
+        try:
+            return _typed(plain(value), kind)
+        except (msgspec.ValidationError, UnicodeError, RecursionError) as error:
+            raise RedFlag(str(error)) from error
+
+    def _next(self, state: State, action: Any, said: State) -> State:
+        """Return the state that `apply` gives; raises RedFlag if the reply said (was not ABSENT) another one."""
+        assert self.apply is not None
+        with self._in["apply"]:
+            # From the action as it is stored, never as it was parsed, so that a replay computes the same.
+            after = self.load(plain(self.apply(state, action)))
+        if said is not ABSENT and self._form(said) != self._form(after):
+            raise RedFlag("the next state does not follow from the action", name="illegal")
+        return after
+
+    def _replay(self, state: Any, action: Any) -> Any:
+        assert self.apply is not None
+        with self._in["apply"]:
+            return plain(self.apply(self.load(state), _typed(action, self.action_type)))
 
     def _form(self, value: Any, schema: Mapping[str, Any] | None = None) -> bytes:
         try:
@@ -132,3 +170,7 @@ class TaskView:
         except UsageError as error:
             # A value without a canonical form (NaN, say) came out of a reply, and cannot be counted.
             raise RedFlag(error.message) from error
+
+
+def _typed(value: Any, kind: Any) -> Any:
+    return value if kind is None else msgspec.convert(value, kind)

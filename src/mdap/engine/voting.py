@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import TaskGroup
 
 from mdap.core.ballot import Ballot, Rule
-from mdap.core.errors import MdapError, Undecided
+from mdap.core.errors import MdapError, TaskError, Undecided
 from mdap.core.events import StepUndecided
 from mdap.core.records import Decision, OpenBallot, Prompt, Sample, Step, Vote
 from mdap.engine.vote import Asking, Reader, Slot, get_vote
@@ -46,7 +46,8 @@ class Poll:
         while len(self.slots) < end:
             self.slots.append(Slot(len(self.slots)))
         empty = [slot for slot in self.slots[self.waiting : end] if slot.vote is None]
-        return empty[: max_samples - self.taken]
+        # A resume may have lowered the cap below what is already taken.
+        return empty[: max(0, max_samples - self.taken)]
 
     def decision(self) -> Decision:
         """Return the decision of the decided ballot."""
@@ -80,9 +81,9 @@ async def do_voting(asking: Asking, rule: Rule, step: Step, polls: dict[int, Pol
     poll = polls.get(step.index)
     if poll is None:
         poll = polls[step.index] = Poll(step, rule)
-    prompt, reader = asking.view.prompt(step.state), Reader(asking.view, step.state)
-    cap = asking.settings.max_samples
+    reader, cap = Reader(asking.view, step.state), asking.settings.max_samples
     try:
+        prompt = asking.view.prompt(step.state)
         # Exactly as many as are needed: fewer would only wait longer, one more could be wasted.
         while poll.ballot.needed:
             batch = poll.batch(cap)
@@ -90,6 +91,9 @@ async def do_voting(asking: Asking, rule: Rule, step: Step, polls: dict[int, Pol
                 raise _out_of_samples(poll, cap)
             await _draw(asking, poll, prompt, reader, batch, max(1, (cap - poll.taken) // len(batch)))
             poll.count()
+    except TaskError as error:
+        error.step, error.message = step.index, f"step {step.index}: {error.message}"
+        raise
     except Undecided as undecided:
         if asking.emit is not None:
             asking.emit(StepUndecided(step.index, poll.ballot.tally, undecided.message))
