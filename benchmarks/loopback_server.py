@@ -13,16 +13,12 @@ from typing import Any
 
 import msgspec
 
+from mdap.core.records import Message
+from mdap.tasks.catalog import task as task_named
+
 Answer = Callable[[bytes], bytes]
 
 PROMPTS_REMEMBERED = 4096
-
-
-class Message(msgspec.Struct):
-    """One message of a prompt."""
-
-    role: str
-    content: str
 
 
 class Body(msgspec.Struct):
@@ -124,9 +120,7 @@ async def main() -> None:
     options = parser.parse_args()
     answer = always(options.text)
     if options.task:
-        from mdap.tasks.catalog import task as by_name
-
-        answer = right(by_name(options.task))
+        answer = right(task_named(options.task))
     server = await serve(answer, options.port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
     await server.serve_forever()
