@@ -199,12 +199,12 @@ async def _drive(
     head, book = history.head, history.book
     rule = rule_named(book.epochs[-1][1]["rule"] if book.epochs else head.rule)
     log = Log(journal, history, view, settings.record, clock)
-    budget = Budget(Limits(settings.budget_calls, settings.budget_tokens, settings.budget_seconds), book.spend)
+    budget = Budget(Limits(settings.budget_calls, settings.budget_tokens, settings.budget_seconds), book.spent)
     meter = Meter(budget, clock, log.lease, emit)
 
     # Retries stand outside: each attempt waits for its own place and is reserved on its own, since each may be billed.
     complete = limited(meter.metered(timed(parts.model.complete, settings.timeout)), settings.in_flight)
-    complete = retrying(complete, settings.retries, clock, log.retried, emit)
+    complete = meter.within_time(retrying(complete, settings.retries, clock, log.retried, emit))
     asking = Asking(view, complete, parts.flags, settings, clock, emit)
     polls = {} if book.ballot is None else {book.ballot.step: _reopened(book.ballot, view, rule)}
 
@@ -212,8 +212,7 @@ async def _drive(
         return await do_voting(asking, rule, step, polls)
 
     decide = durable(vote, log, emit)
-    if emit is not None:
-        emit(Started(run, head.task, head.model, rule.spec, book.steps, head.total, book.totals))
+    meter.tell(Started(run, head.task, head.model, rule.spec, book.steps, head.total, book.totals))
     try:
         await drive(view, log, meter, polls, decide, settings.max_steps or head.total or MOST_STEPS)
     except MdapError as error:

@@ -35,8 +35,8 @@ class Budget:
 
     @property
     def is_counted(self) -> bool:
-        """Whether calls or tokens are limited, so that leases are needed."""
-        return self.limits.calls is not None or self.limits.tokens is not None
+        """Whether anything is limited, so that leases are needed."""
+        return self.limits != _NO_LIMITS
 
     def fits(self, tokens: int) -> bool:
         """Say whether one more call with at most `tokens` tokens stays within the limits."""
@@ -69,16 +69,26 @@ class Budget:
         self.spent.calls += 1
         self.spent.tokens += used
 
-    def next_lease(self) -> Spend | None:
-        """Return the lease that what is reserved now needs, or None if the present one covers it."""
+    def next_lease(self, seconds: float) -> Spend | None:
+        """Return the lease that what is reserved now needs, or None if the present one covers it.
+
+        `seconds` is what this segment has taken so far; of time, a lease covers what has passed, not what is to come.
+        """
+        limits, lease = self.limits, self.lease
         calls = self.spent.calls + self.calls_open
         tokens = self.spent.tokens + self.tokens_open
-        if calls <= self.lease.calls and tokens <= self.lease.tokens:
+        taken = self.spent.seconds + seconds
+        # What has no limit needs no lease of its own: each would be one more wait for the disk.
+        if (
+            (limits.calls is None or calls <= lease.calls)
+            and (limits.tokens is None or tokens <= lease.tokens)
+            and (limits.seconds is None or taken <= lease.seconds)
+        ):
             return None
         return Spend(
-            _block(calls, self.lease.calls, self.limits.calls),
-            _block(tokens, self.lease.tokens, self.limits.tokens),
-            self.spent.seconds,
+            int(_block(calls, lease.calls, limits.calls)),
+            int(_block(tokens, lease.tokens, limits.tokens)),
+            _block(taken, lease.seconds, limits.seconds),
         )
 
     def _over(self, tokens: int) -> tuple[str, int, int, int] | None:
@@ -91,7 +101,10 @@ class Budget:
         return None
 
 
-def _block(needed: int, leased: int, limit: int | None) -> int:
+def _block(needed: float, leased: float, limit: float | None) -> float:
     if limit is None:
         return max(needed, leased)
-    return min(limit, max(needed, leased + int(limit * LEASE_SHARE)))
+    return max(needed, min(limit, leased + limit * LEASE_SHARE))
+
+
+_NO_LIMITS = Limits()

@@ -14,7 +14,8 @@ from mdap.core.records import Action, Move, OpenBallot, Sample, State, Status, T
 class RunHead(msgspec.Struct, frozen=True):
     """What a run was started with. `fingerprint` must be equal at a resume; `settings` may change.
 
-    `created` is an ISO 8601 time in UTC; `task`, `model` and `rule` are specs; `total` is the number of steps, if known.
+    `created` is an ISO 8601 time in UTC; `task`, `model` and `rule` are specs; `total` is the number of steps, if it is
+    known.
     """
 
     id: str
@@ -125,6 +126,16 @@ class Book(msgspec.Struct):
     settings: dict[str, Any] = msgspec.field(default_factory=dict)
     epochs: list[tuple[int, dict[str, str]]] = msgspec.field(default_factory=list)
 
+    @property
+    def spent(self) -> Spend:
+        """What counts as spent: what was settled or leased, and no less than the stored samples took.
+
+        A run without budgets journals no leases, and one that was killed has settled nothing.
+        """
+        calls = self.totals.samples + sum(self.totals.retries.values())
+        tokens = self.totals.tokens_in + self.totals.tokens_out
+        return Spend(max(self.spend.calls, calls), max(self.spend.tokens, tokens), self.spend.seconds)
+
     def add(self, entry: Entry) -> None:
         """Fold one entry in."""
         if type(entry) is Decided:
@@ -141,6 +152,8 @@ class Book(msgspec.Struct):
             self.began = self.steps
         elif isinstance(entry, Epoch):
             self.epochs.append((entry.step, entry.fingerprint))
+            # Votes on another prompt, or read by another parser, are no votes of this ballot.
+            self.ballot = None
 
     def _decided(self, entry: Decided) -> None:
         self.steps = entry.step + 1

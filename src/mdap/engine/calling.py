@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from mdap.core.budget import Budget
-from mdap.core.errors import BudgetReached, ModelError, Undecided
+from mdap.core.errors import BudgetReached, ModelError, Stop, Undecided
 from mdap.core.events import Called, Event, Retried
 from mdap.core.history import Spend
 from mdap.core.keyed import uniforms
@@ -39,16 +39,16 @@ def timed(complete: Complete, timeout: float) -> Complete:
 
 
 class Meter:
-    """Reserves before a call and settles after it. One per run; `retries` counts repeated calls by failure."""
+    """Reserves before a call and settles after it. One per run; observers hear of each call through it."""
 
     def __init__(self, budget: Budget, clock: Clock, lease: Lease, emit: Emit) -> None:
         self.budget = budget
-        self.emit = emit
-        self.in_flight = 0
+        self._emit = emit
         self._clock = clock
         self._lease = lease
         self._leasing = asyncio.Lock()
         self._settled = asyncio.Event()
+        self._stop: Stop | None = None
         self._began = clock.now()
 
     @property
@@ -56,28 +56,56 @@ class Meter:
         """Seconds that this segment has taken so far."""
         return self._clock.now() - self._began
 
+    def tell(self, event: Event) -> None:
+        """Tell observers; a Stop of theirs is raised before the next call, since this one's reply is paid for."""
+        if self._emit is not None:
+            try:
+                self._emit(event)
+            except Stop as stop:
+                self._stop = stop
+
+    def within_time(self, complete: Complete) -> Complete:
+        """Return `complete` that ends as BudgetReached with the budget of seconds, its waits and repeats included."""
+        limit = self.budget.limits.seconds
+        if limit is None:
+            return complete
+
+        async def _call(request: Request) -> Response:
+            left = limit - self.budget.spent.seconds - self.seconds
+            try:
+                if left > 0:
+                    async with asyncio.timeout(left):
+                        return await complete(request)
+            except TimeoutError:
+                pass
+            raise BudgetReached(f"stopped at the budget: {limit:g} seconds taken", remedy="raise --budget-seconds")
+
+        return _call
+
     def metered(self, complete: Complete) -> Complete:
-        """Return `complete` whose calls are reserved, leased, settled and bounded by the budget of seconds.
+        """Return `complete` whose calls are reserved, leased and settled.
 
         A call that no reply came back from counts with its whole reservation, since nobody knows what it cost;
         one that the provider refused with a status counts as a call of no tokens.
         """
 
         async def _call(request: Request) -> Response:
+            if self._stop is not None:
+                raise self._stop
             reserved = await self._reserve(request)
             used = reserved
-            self._change(1)
+            self.tell(Called(1))
             try:
-                response = await self._within_time(complete, request)
+                response = await complete(request)
                 if response.usage is not None:
                     used = response.usage.tokens_in + response.usage.tokens_out
             except ModelError as error:
                 used = reserved if error.status is None else 0
                 raise
             finally:
-                self._change(-1)
                 self.budget.settle(reserved, used)
                 self._settled.set()
+                self.tell(Called(-1))
             self._check_bill(used, reserved)
             return response
 
@@ -98,27 +126,15 @@ class Meter:
         finally:
             if not leased:
                 self.budget.release(tokens)
+                self._settled.set()
         return tokens
 
     async def _extend_lease(self) -> None:
         async with self._leasing:
-            needed = self.budget.next_lease()
+            needed = self.budget.next_lease(self.seconds)
             if needed is not None:
                 await self._lease(needed)
                 self.budget.lease = needed
-
-    async def _within_time(self, complete: Complete, request: Request) -> Response:
-        limit = self.budget.limits.seconds
-        if limit is None:
-            return await complete(request)
-        left = limit - self.budget.spent.seconds - self.seconds
-        try:
-            if left > 0:
-                async with asyncio.timeout(left):
-                    return await complete(request)
-        except TimeoutError:
-            pass
-        raise BudgetReached(f"stopped at the budget: {limit:g} seconds taken", remedy="raise --budget-seconds")
 
     def _check_bill(self, used: int, reserved: int) -> None:
         if self.budget.limits.tokens is not None and used > reserved:
@@ -126,11 +142,6 @@ class Meter:
                 f"the provider billed {used:,} tokens for a call of at most {reserved:,}",
                 remedy="it ignores the cap of tokens: set --max-tokens to what it really returns",
             )
-
-    def _change(self, by: int) -> None:
-        self.in_flight += by
-        if self.emit is not None:
-            self.emit(Called(by))
 
 
 def reservation(request: Request) -> int:

@@ -41,8 +41,8 @@ async def drive(view: TaskView, log: Log, meter: Meter, polls: dict[int, Poll], 
         reason = str(error)
         raise
     finally:
-        # A journal that can no longer be written has already raised the error that matters.
-        with suppress(JournalError):
+        # With an error on its way out, a journal that cannot be written is not what matters; else nothing matters more.
+        with suppress(*([JournalError] if status in ("error", "interrupted") else [])):
             await _end(log, meter, polls, status, reason)
     return status
 
@@ -51,9 +51,12 @@ async def _end(log: Log, meter: Meter, polls: dict[int, Poll], status: Status, r
     for poll in polls.values():
         if poll.taken:
             log.leave(poll, reason)
-    await log.flush()
-    spent = meter.budget.spent
-    log.end(status, Spend(spent.calls, spent.tokens, spent.seconds + meter.seconds), meter.seconds, reason)
-    if meter.emit is not None:
-        meter.emit(RunEnded(status, reason))
-    await log.flush()
+    ended: Status = "error"
+    try:
+        await log.flush()
+        spent = meter.budget.spent
+        log.end(status, Spend(spent.calls, spent.tokens, spent.seconds + meter.seconds), meter.seconds, reason)
+        await log.flush()
+        ended = status
+    finally:
+        meter.tell(RunEnded(ended, reason))
