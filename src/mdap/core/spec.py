@@ -66,6 +66,10 @@ def build(spec: Spec, factory: Callable[..., Any], *, bare: str | None = None) -
                 f"{spec.name} takes no bare value, but got {spec.bare!r}",
                 remedy=f"write {spec.name}:key=value with keys from: {', '.join(parameters)}",
             )
+        if bare in given:
+            raise UsageError(
+                f"{bare!r} of {spec.name} is given twice: {spec.bare} and {given[bare]}", remedy="give one"
+            )
         given = {bare: spec.bare, **given}
     for key in given:
         if key not in parameters:
