@@ -43,7 +43,8 @@ class Question:
     """A task of one step whose replies are what a sampler returned."""
 
     def __init__(self, flags: Sequence[Callable[[Any], str | None]], key: Callable[[Any], Any] | None) -> None:
-        self.values: dict[str, Any] = {}
+        self.values: list[Any] = []
+        self._keys: list[str] = []
         self._flags = flags
         self._key = key
 
@@ -60,18 +61,19 @@ class Question:
         return ""
 
     def remember(self, value: Any) -> str:
-        """Return a text that stands for `value`; equal texts are equal candidates."""
-        text = canonical(value if self._key is None else self._key(value)).decode()
-        self.values.setdefault(text, value)
-        return text
+        """Return a text that stands for this value; raises UsageError for one that cannot be voted on."""
+        # Latin-1 has a character for every byte: the text stands for the key, nobody reads it.
+        self._keys.append(canonical(value if self._key is None else self._key(value)).decode("latin-1"))
+        self.values.append(value)
+        return str(len(self.values) - 1)
 
     def parse(self, text: str, state: bool) -> Move:
         """Read such a text; raises RedFlag with the reason of the first flag that speaks."""
         for flag in self._flags:
-            reason = flag(self.values[text])
+            reason = flag(self.values[int(text)])
             if reason:
                 raise RedFlag(reason, name=getattr(flag, "__name__", "flag"))
-        return Move(text, True)
+        return Move(self._keys[int(text)], True)
 
 
 class Sampler:
@@ -127,13 +129,14 @@ async def vote(
 
 def _outcome(poll: Poll, question: Question, why: str) -> Voted:
     ballot, samples = poll.ballot, poll.samples()
-    texts = {sample.key: sample.text for sample in samples if sample.key}
+    # A candidate is shown as the first value that was cast for it.
+    values = {sample.key: question.values[int(sample.text)] for sample in reversed(samples)}
     counts = sorted(ballot.counts.items(), key=lambda pair: -pair[1])
     decided = ballot.winner is not None
     return Voted(
-        question.values[texts[ballot.winner]] if decided else ABSENT,
+        values[ballot.winner] if decided else ABSENT,
         decided,
-        tuple((question.values[texts[name]], votes) for name, votes in counts),
+        tuple((values[key], votes) for key, votes in counts),
         poll.taken,
         tuple((sample.flag, sample.reason) for sample in samples if sample.flag),
         ballot.first / ballot.votes if ballot.votes else 0.0,

@@ -112,6 +112,9 @@ async def _draw(asking: Asking, poll: Poll, prompt: Prompt, reader: Reader, batc
             async with TaskGroup() as group:
                 for slot in batch:
                     group.create_task(_draw_one(asking, poll.step, prompt, slot, reader, allowance))
+    except BaseExceptionGroup as group_of_errors:
+        # What is no error of mdap ended the others of its batch; it is raised as it would be from a batch of one.
+        raise group_of_errors.exceptions[0] from None
     finally:
         poll.taken += sum(slot.redraws for slot in batch) - before
     for slot in batch:
