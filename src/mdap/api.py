@@ -126,7 +126,7 @@ async def run(
         store.create(head)
         with store.claim(head.id):
             store.append(head.id, Snapshot(0, plain(parts.view.start())))
-            return await _drive(store, head.id, parts, on_event, clock)
+            return await _drive(store, head.id, parts, chosen, on_event, clock)
 
 
 async def resume(
@@ -135,6 +135,7 @@ async def resume(
     journal: Journal | str | Path,
     task: Task | str | None = None,
     model: Model | str | Callable[..., Any] | None = None,
+    rule: Rule | str | None = None,
     red_flags: Sequence[RedFlagCheck] | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     accept_changes: bool = False,
@@ -144,10 +145,11 @@ async def resume(
 ) -> Result:
     """Return the result of a run taken up where its journal ends; a decided step is never asked again.
 
-    `run` is an id or a unique beginning of one. Task and model are made again from their specs unless given. Only
-    caps, budgets, concurrency and timeouts may change. Raises FingerprintChanged, with a readable difference, if the
-    task, its prompt, the model, the rule, the flags or another setting is not the same; `accept_changes` then starts
-    a new epoch at the next step. Raises RunBusy if another process drives the run.
+    `run` is an id or a unique beginning of one. Task, model and rule are made again from their specs unless given, as
+    flags and a rule of one's own must be. Only caps, budgets, concurrency and timeouts may change. Raises
+    FingerprintChanged, with a readable difference, if the task, its prompt, the model, the rule, the flags or another
+    setting is not the same; `accept_changes` then starts a new epoch at the next step, whose ballot begins anew.
+    Raises RunBusy if another process drives the run.
     """
     with opened(journal) as store:
         head = store.head(run)
@@ -157,12 +159,13 @@ async def resume(
             parts = _parts(
                 head.task if task is None else task,
                 head.model if model is None else model,
-                lambda _: msgspec.convert(stored, Settings),
+                lambda _: Settings(**stored),
                 red_flags,
                 extra_flags,
             )
             before = book.epochs[-1][1] if book.epochs else head.fingerprint
-            now = _fingerprint(parts, rule_named(before["rule"]))
+            chosen = choose_rule(None, before["rule"] if rule is None else rule)
+            now = _fingerprint(parts, chosen)
             changed = differences(before, now)
             if changed and not accept_changes:
                 raise FingerprintChanged(
@@ -172,7 +175,7 @@ async def resume(
             store.append(head.id, Resumed(msgspec.to_builtins(parts.settings)))
             if changed:
                 await store.wait_durable(store.append(head.id, Epoch(book.steps, now)))
-            return await _drive(store, head.id, parts, on_event, clock)
+            return await _drive(store, head.id, parts, chosen, on_event, clock)
 
 
 def choose_rule(k: int | None, rule: Rule | str | None) -> Rule:
@@ -188,6 +191,7 @@ async def _drive(
     journal: Journal,
     run: str,
     parts: Parts,
+    rule: Rule,
     on_event: Observer | Sequence[Observer],
     clock: Clock | None,
 ) -> Result:
@@ -197,7 +201,7 @@ async def _drive(
     emit = fan_out(on_event)
     history = journal.history(run)
     head, book = history.head, history.book
-    rule = rule_named(book.epochs[-1][1]["rule"] if book.epochs else head.rule)
+    total = getattr(view.task, "steps", None)
     log = Log(journal, history, view, settings.record, clock)
     budget = Budget(Limits(settings.budget_calls, settings.budget_tokens, settings.budget_seconds), book.spent)
     meter = Meter(budget, clock, log.lease, emit)
@@ -212,9 +216,9 @@ async def _drive(
         return await do_voting(asking, rule, step, polls)
 
     decide = durable(vote, log, emit)
-    meter.tell(Started(run, head.task, head.model, rule.spec, book.steps, head.total, book.totals))
+    meter.tell(Started(run, head.task, head.model, rule.spec, book.steps, total, book.totals))
     try:
-        await drive(view, log, meter, polls, decide, settings.max_steps or head.total or MOST_STEPS)
+        await drive(view, log, meter, polls, decide, settings.max_steps or total or MOST_STEPS)
     except MdapError as error:
         error.add_note(f"run {run}: what was decided is kept; go on with `mdap resume {run}`")
         raise
@@ -222,7 +226,7 @@ async def _drive(
         # A model that was handed in may serve other runs at this moment: whoever made it closes it.
         if parts.owns_model:
             await close(parts.model)
-    return Result(journal, run, view)
+    return Result(journal, run, view, rule)
 
 
 async def close(model: object) -> None:

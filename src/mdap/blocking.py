@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
@@ -27,14 +28,23 @@ def wait(work: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
+    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = Future()
+
+    async def _main() -> T:
+        this = asyncio.current_task()
+        assert this is not None
+        begun.set_result((asyncio.get_running_loop(), this))
+        return await work
+
     with ThreadPoolExecutor(1) as thread:
-        loop = asyncio.new_event_loop()
-        task = loop.create_task(work)
-        future = thread.submit(_run_on, loop, task)
+        result = thread.submit(asyncio.run, _main())
         try:
-            return future.result()
+            return result.result()
         except KeyboardInterrupt:
-            loop.call_soon_threadsafe(task.cancel)
+            loop, task = begun.result()
+            # It may have ended at this moment, and its loop with it.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(task.cancel)
             raise
 
 
@@ -44,13 +54,6 @@ async def _closing(model: object, work: Coroutine[Any, Any, T]) -> T:
         return await work
     finally:
         await api.close(model)
-
-
-def _run_on(loop: asyncio.AbstractEventLoop, task: asyncio.Task[T]) -> T:
-    try:
-        return loop.run_until_complete(task)
-    finally:
-        loop.close()
 
 
 def run(
@@ -88,6 +91,7 @@ def resume(
     journal: Journal | str | Path,
     task: Task | str | None = None,
     model: Model | str | Callable[..., Any] | None = None,
+    rule: Rule | str | None = None,
     red_flags: Sequence[RedFlagCheck] | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     accept_changes: bool = False,
@@ -101,6 +105,7 @@ def resume(
         journal=journal,
         task=task,
         model=model,
+        rule=rule,
         red_flags=red_flags,
         extra_flags=extra_flags,
         accept_changes=accept_changes,

@@ -10,7 +10,7 @@ from mdap.core.history import Book, Decided, RunHead, walk
 from mdap.core.records import Action, Move, Sample, State, Status
 from mdap.core.rules import rule as rule_named
 from mdap.engine.taskview import TaskView
-from mdap.protocols import Journal
+from mdap.protocols import Journal, Rule
 
 
 class Result:
@@ -21,7 +21,7 @@ class Result:
     commit.
     """
 
-    def __init__(self, journal: Journal, run: str, view: TaskView, *, seconds: float = 0.0, steps_now: int = 0) -> None:
+    def __init__(self, journal: Journal, run: str, view: TaskView, rule: Rule | None = None) -> None:
         self._journal = journal
         self._view = view
         history = journal.history(run)
@@ -29,11 +29,13 @@ class Result:
         self.book: Book = history.book
         self.run = history.head.id
         self.seconds = self.book.seconds
-        self.us_per_step = 1e6 * seconds / steps_now if steps_now else 0.0
+        seconds, steps = self.book.segment
+        self.us_per_step = 1e6 * seconds / steps if steps else 0.0
+        self._rule = rule_named(self.rule) if rule is None else rule
         self.state: State = history.snapshot.state
         for _, _, move in walk(self.state, history.tail, view.replay):
             self.state = move.next_state
-        self.certificate: Certificate = certify(self.rule, self.book.kinds, int(self.status == "undecided"))
+        self.certificate: Certificate = certify(self._rule, self.book.kinds, int(self.status == "undecided"))
         self._wrong: list[int] | None = None
 
     @property
@@ -151,7 +153,7 @@ class Result:
             "task": self.head.task,
             "model": self.head.model,
             "rule": self.rule,
-            "k": rule_named(self.rule).k,
+            "k": self._rule.k,
             "status": self.status,
             "reason": self.reason,
             "steps": self.steps,
