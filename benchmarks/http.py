@@ -1,4 +1,4 @@
-"""Calls a second over real HTTP: the whole engine against a bare client, in one run, beside a server on its own core."""
+"""Calls a second over real HTTP: the whole engine against a bare client, beside a server on a core of its own."""
 
 from __future__ import annotations
 
