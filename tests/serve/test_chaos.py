@@ -9,13 +9,15 @@ from collections import Counter
 import pytest
 
 from mdap.core.errors import ModelError, UsageError
-from mdap.core.records import Response
+from mdap.core.records import Request, Response
+from mdap.engine.calling import limited, retrying
 from mdap.models.openai import openai
 from mdap.protocols import Model
 from mdap.serve import Chaos, parse_chaos, serve
 from mdap.serve.chaos import OF_ATTEMPTS, OF_REPLIES, Attempts
 from tests.serve.adder import Adder, sum_of
 
+KINDS = {"hang": "timeout", "drop": "dropped", "truncate": "truncated-body"}  # other words keep their name
 ALL = "429=0.05,500=0.02,hang=0.001,drop=0.01,truncate=0.01,garbage=0.01,cut=0.03,babble=0.02"
 
 
@@ -54,7 +56,7 @@ async def test_a_server_with_unreadable_chaos_does_not_start() -> None:
 async def met(word: str) -> Response | ModelError:
     """What a client meets where this word always strikes."""
     async with await serve(Adder(), chaos=f"{word}=1") as server:
-        model = openai("any", base_url=server.url, timeout=0.3)
+        model = openai("any", base_url=server.url, timeout=0.3 if word == "hang" else 10.0)
         try:
             return await model.complete(sum_of("100 200"))
         except ModelError as error:
@@ -64,23 +66,11 @@ async def met(word: str) -> Response | ModelError:
             assert server.stats["chaos"] == {word: 1}
 
 
-@pytest.mark.parametrize(
-    ("word", "kind"),
-    [
-        ("429", "429"),
-        ("500", "500"),
-        ("hang", "timeout"),
-        ("drop", "dropped"),
-        ("truncate", "truncated-body"),
-        ("garbage", "garbage"),
-    ],
-)
-async def test_a_fault_of_an_attempt_reaches_the_client_under_its_own_word_and_may_be_tried_again(
-    word: str, kind: str
-) -> None:
+@pytest.mark.parametrize("word", OF_ATTEMPTS)
+async def test_a_fault_of_an_attempt_reaches_the_client_under_its_own_word_and_may_be_tried_again(word: str) -> None:
     error = await met(word)
     assert isinstance(error, ModelError)
-    assert (type(error), error.kind, error.retryable) == (ModelError, kind, True)
+    assert (type(error), error.kind, error.retryable) == (ModelError, KINDS.get(word, word), True)
 
 
 async def test_a_429_asks_to_wait_but_not_for_long() -> None:
@@ -162,6 +152,35 @@ async def test_the_reply_that_comes_in_the_end_does_not_depend_on_how_often_it_w
     ]
     assert all(len(different) == 1 for different in replies)
     assert any("length" in str(different) for different in replies)
+
+
+class Impatient:
+    """A clock that does not wait."""
+
+    def now(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+async def test_the_engines_retries_get_every_reply_and_are_counted_as_what_the_server_did() -> None:
+    requests = [sum_of("100 200", seed=seed) for seed in range(300)]
+    retried: dict[str, int] = {}
+    async with await serve(Adder(), chaos="429=0.1,500=0.1,hang=0.01,drop=0.1,truncate=0.1,garbage=0.1") as server:
+        model = openai("any", base_url=server.url, timeout=1.0)
+        complete = retrying(limited(model.complete, 32), 30, Impatient(), retried, None)
+
+        async def answer(request: Request) -> str:
+            return (await complete(request)).text
+
+        async with asyncio.TaskGroup() as group:
+            calls = [group.create_task(answer(request)) for request in requests]
+        await model.close()
+        struck = server.stats["chaos"]
+    assert [call.result() for call in calls] == [(await Adder().complete(request)).text for request in requests]
+    assert retried == {KINDS.get(word, word): count for word, count in struck.items()}
+    assert set(struck) == set(OF_ATTEMPTS)
 
 
 def test_words_strike_as_often_as_asked_within_four_standard_errors() -> None:
