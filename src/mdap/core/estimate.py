@@ -19,7 +19,7 @@ from mdap.core.scaling import (
     run_success,
     single_call_success,
 )
-from mdap.core.scaling.checks import not_negative, positive_share, split, whole
+from mdap.core.scaling.checks import not_negative, positive, positive_share, split, whole
 from mdap.core.scaling.success import ROUNDING
 
 # The table shows every k up to here; past it, about as many rows as fit on a screen.
@@ -85,12 +85,15 @@ def estimate(
     """
     steps, size = split(s, m)
     least = k_min(p, steps, t, size)
+    # Eq. 14 has only two candidates; with m > 1 a single call may be wrong in other ways as well (see `_row`).
+    if least == 1 and not _row(p, 1, steps, size, v, t, 0, 0).reaches_target:
+        least = 2
     picked = least if k is None else whole("k", k)
     shown = sorted({least, picked, *_shown(max(least, picked))})
     table = tuple(
         _row(p, i, steps, size, v, t, not_negative("n_in", n_in), not_negative("n_out", n_out)) for i in shown
     )
-    hard_share = hard_share_allowed(p, picked, steps, t, size)
+    chosen, hard_share = table[shown.index(picked)], hard_share_allowed(p, picked, steps, t, size)
     return Estimate(
         p=float(p),
         v=float(v),
@@ -98,10 +101,10 @@ def estimate(
         t=float(t),
         m=size,
         k_min=least,
-        chosen=table[shown.index(picked)],
+        chosen=chosen,
         table=table,
         hard_share=hard_share,
-        assumption=_assumption(p, picked, t, hard_share),
+        assumption=_assumption(p, t, chosen, hard_share),
         budget_calls=budget_calls,
         affordable=None if budget_calls is None else _affordable(budget_calls, p, steps, size, v),
     )
@@ -110,7 +113,7 @@ def estimate(
 def _shown(largest: int) -> list[int]:
     """Return the k of the table's rows: all up to one past `largest`, or so many of them, evenly spread."""
     apart = max(1, math.ceil(largest / ROWS))
-    return [1, *range(apart, largest + apart + 1, apart)] if apart > 1 else list(range(1, largest + 2))
+    return [1, *range(apart, largest + apart + 1, apart)]
 
 
 def _row(p: float, k: int, s: int, m: int, v: float, t: float, n_in: float, n_out: float) -> Row:
@@ -126,19 +129,18 @@ def _row(p: float, k: int, s: int, m: int, v: float, t: float, n_in: float, n_ou
 
 def _affordable(budget: float, p: float, s: int, m: int, v: float) -> int | Unaffordable:
     # The law of Eq. 17 leaves out the wrong answers that a single call would take, so k = 1 is priced as in the table.
-    found = k_for_budget(budget, p, s, m, 1 / m, v)
+    found = k_for_budget(positive("budget_calls", budget), p, s, m, 1 / m, v)
     if isinstance(found, Unaffordable):
         return 1 if s / m / v <= budget else Unaffordable(budget, s / m / v)
     return found
 
 
-def _assumption(p: float, k: int, t: float, hard_share: float) -> str:
+def _assumption(p: float, t: float, chosen: Row, hard_share: float) -> str:
     """Say in one sentence what the figures rest on."""
-    if hard_share > 0:
-        limit = f"k={k} reaches t={t:g} only while at most a share of {hard_share:.2g} of the steps has p={HARD_P}"
-    else:
-        limit = f"k={k} misses t={t:g} even so"
+    reach = f"k={chosen.k} {'reaches' if chosen.reaches_target else 'misses'} t={t:g}"
+    if chosen.reaches_target and hard_share < 1:
+        reach += f" only while less than about {hard_share:.2g} of the steps have p={HARD_P}"
     return (
         f"Taken: every step has p={p:g}, votes are independent, and all wrong votes name one answer (the worst case at "
-        f"this p); {limit}."
+        f"this p); {reach}."
     )
