@@ -154,7 +154,7 @@ _FAILURES: tuple[tuple[type[Exception], str, str, str], ...] = (
         "a server without TLS takes http://, not https://",
     ),
     # A connect that runs into the limit of the call is a timeout, though it is a connection error too.
-    (TimeoutError, "timeout", "no reply from {url} within {timeout:g} s", "raise --timeout if replies take longer"),
+    (TimeoutError, "timeout", "no reply from {url} within {timeout:g} s", "raise the timeout if replies take longer"),
     (aiohttp.ClientConnectorError, "unreachable", "cannot reach {url}", _CHECK),
     (aiohttp.ClientPayloadError, "truncated-body", "{url} broke off in the middle of a reply", ""),
     (aiohttp.ClientResponseError, "not-http", "{url} did not answer in HTTP", _CHECK),

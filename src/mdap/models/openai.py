@@ -17,13 +17,14 @@ VENDOR_URL = "https://api.openai.com/v1"
 
 
 def openai(
-    model: str, base_url: str | None = None, api_key: str | None = None, timeout: float = 60.0
+    model: str, base_url: str | None = None, api_key: str | None = None, timeout: float = 600.0
 ) -> ChatCompletions:
     """Return a model behind any OpenAI-compatible chat endpoint.
 
     `model` is the server's name for it. `base_url` ends before /chat/completions (default: OPENAI_BASE_URL, else the
     vendor's own); `api_key` defaults to OPENAI_API_KEY, and only the vendor's own URL needs one. `timeout` is for one
-    call, in seconds. Raises UsageError, before any call, for what no call could be made with.
+    call, in seconds: a backstop, so long that the limit of a run, which has its own, comes first. Raises UsageError,
+    before any call, for what no call could be made with.
     """
     base = check_base_url(base_url or os.environ.get("OPENAI_BASE_URL") or VENDOR_URL)
     key = (api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
