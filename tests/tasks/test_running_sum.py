@@ -39,9 +39,9 @@ def test_the_dictionary_has_as_many_words_as_asked_each_from_1_to_99_either_way(
 
 
 def test_every_word_there_is_can_be_a_key_and_one_more_is_refused() -> None:
-    assert len(running_sum(keys=9025).values) == 9025
-    with pytest.raises(UsageError, match="keys=20000"):
-        running_sum(keys=20_000)
+    assert len(running_sum(keys=11_025).values) == 11_025
+    with pytest.raises(UsageError, match="keys=11026"):
+        running_sum(keys=11_026)
 
 
 def test_another_seed_gives_another_dictionary_and_other_turns() -> None:
