@@ -6,7 +6,9 @@ Figures marked as the paper's own are from its Figures 3 to 6; the others were w
 from __future__ import annotations
 
 import math
+import re
 from itertools import islice
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -17,6 +19,7 @@ from mdap.core.errors import VotingCannotHelp
 from mdap.core.rules import AheadByK
 
 DISKS_20 = 2**20 - 1
+ROOT = Path(__file__).parents[2]
 
 # Model, p, raw k, k_min, p_full, expected samples of the 20-disk Hanoi at t = .95 (Figure 6b).
 FIGURE_6B = [
@@ -204,13 +207,15 @@ def test_figure_4b_cost_of_a_million_steps(p: float, cost: float) -> None:
         (0.95, 5, 2, 0.773780937, 0.040725313, 0.997237569, 2.713232405, 13.566162024),
     ],
 )
-def test_several_steps_a_sample_follow_equations_10_to_12_and_16(
+def test_several_steps_a_sample_follow_equations_10_to_12_15_and_16(
     p: float, m: int, k: int, vote: float, alternative: float, success: float, samples: float, cost: float
 ) -> None:
     assert scaling.p_vote(p, m) == pytest.approx(vote, abs=6e-10)
     assert scaling.p_alt(p, m) == pytest.approx(alternative, abs=6e-10)
     assert scaling.step_success(p, k) == pytest.approx(success, abs=6e-10)
     assert scaling.expected_samples(p, k, m, m=m) == pytest.approx(samples, abs=6e-10)
+    assert scaling.sample_cost(2, m) == 2 * m
+    assert scaling.vote_cost(p, m, 2) == pytest.approx(2 * m / (vote + alternative), rel=1e-8)
     assert scaling.subtask_cost(p, k, m) == pytest.approx(cost, abs=6e-10)
     by_both = (vote**k) / (vote**k + alternative**k)
     assert scaling.step_success(p, k) == pytest.approx(by_both, abs=1e-8)
@@ -370,3 +375,16 @@ def test_calibration_of_n_steps_supports_no_fewer_unanimous_votes_than_this() ->
     assert [scaling.unanimous_votes_needed(n, 1e6, 0.95) for n in (1e3, 1e4, 1e5, 1e6)] == [14, 11, 8, 6]
     assert scaling.unseen_hard_share(10_000) == pytest.approx(3e-4, rel=0.002)
     assert scaling.hard_share_allowed(0.998, 3, 1e6, 0.95) == pytest.approx(1.2e-7, rel=0.02)
+
+
+def test_every_law_and_every_test_that_the_paper_map_names_is_there() -> None:
+    page = (ROOT / "docs/paper-map.md").read_text(encoding="utf-8")
+    laws = page.split("## Equations")[1]
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests/core").glob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", laws):
+        assert f"def {name}(" in tests
+    for name in re.findall(r"`(?!test_)(\w+)`", laws):
+        assert name in scaling.__all__
+    named = set(re.findall(r"`(?:[\w.]+\.)?(\w+)`", page))
+    # Limits, constants and the mixture's means are explained where they stand; the laws themselves are all mapped.
+    assert {name for name in scaling.__all__ if name.startswith(("run_", "step_s", "subtask_", "k_", "p_"))} <= named
