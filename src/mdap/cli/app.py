@@ -1,0 +1,92 @@
+"""The commands by name, and the one place where words become an exit code. Each command is loaded when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from cyclopts import App, CycloptsError
+
+from mdap.core.errors import MdapError
+
+# Written here, not read from the functions, so that `mdap --help` loads none of them.
+COMMANDS = {
+    "run": ("run:run", "Take a task from its start to its end."),
+    "resume": ("run:resume", "Go on with a run where its journal ends; a decided step is never asked again."),
+    "runs": ("runs:runs", "List the runs of a journal, the oldest first."),
+    "show": ("show:show", "Show a run, or with --step everything that is known of one of its steps."),
+    "export": ("export:export", "Write the decisions of a run as JSON Lines; equal runs give equal bytes."),
+    "estimate": ("estimate:estimate", "Say what votes are needed and what they cost, before any call is made."),
+    "serve": ("serve:serve", "Serve a model as an OpenAI-compatible endpoint, which can be told to misbehave."),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line in `argv` (default: that of the process) and exit with its code."""
+    sys.exit(command_line(sys.argv[1:] if argv is None else argv))
+
+
+def command_line(words: Sequence[str]) -> int:
+    """Run a command line and return its exit code: see `mdap.cli.exits`."""
+    # A user's own class, `package.module:Class`, is found from the folder that they are in, as `python -m` finds it.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        code = made_app(words)(list(words), exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except CycloptsError as error:
+        _complain(f"error: {error}\nnext:  mdap {_command_of(words)}--help")
+        return 2
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`mdap export RUN | head`). What is left goes nowhere, silently.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except MdapError as error:
+        from mdap.cli.exits import failed  # not needed, and so not loaded, where all goes well
+
+        return failed(error, verbose="-v" in words or "--verbose" in words)
+    return code if isinstance(code, int) else 0
+
+
+def made_app(words: Sequence[str] = ()) -> App:
+    """Return the parser of all commands; the one that `words` begins with brings its own, longer, help."""
+    app = App(
+        name="mdap",
+        help="Runs long chains of small LLM steps without errors: each step is decided by votes.",
+        help_epilogue="Exit codes: 0 done, 1 error, 2 usage, 3 undecided, 4 budget or stopped, 130 interrupted.",
+        version=_version,
+        help_format="plaintext",
+        result_action="return_value",
+    )
+    for place, (name, (target, text)) in enumerate(COMMANDS.items()):
+        if name in words[:1]:
+            module, _, function = target.partition(":")
+            command = getattr(import_module(f"mdap.cli.{module}"), function)
+            app.command(command, name=name, help=_unwrapped(command.__doc__), sort_key=place)
+        else:
+            app.command(f"mdap.cli.{target}", name=name, help=text, sort_key=place)
+    return app
+
+
+def _version() -> str:
+    from importlib.metadata import version  # takes longer to load than the whole of `mdap --help` should
+
+    return f"mdap {version('mdap')}"
+
+
+def _unwrapped(docstring: str) -> str:
+    """Return the paragraphs of a docstring, each on one line, for a terminal of any width."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in docstring.split("\n\n"))
+
+
+def _command_of(words: Sequence[str]) -> str:
+    return f"{words[0]} " if words and words[0] in COMMANDS else ""
+
+
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,126 @@
+"""The life of a run at a terminal: progress, Ctrl-C, the closing table, the last line that says how to go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing, contextmanager
+from types import FrameType
+from typing import Any
+
+from mdap.cli.exits import CODES, failed, say, ways_on
+from mdap.cli.options import Place
+from mdap.cli.progress import Line, shown
+from mdap.cli.report import print_json, print_result, truncation_hint
+from mdap.cli.stored import read
+from mdap.core.errors import MdapError
+from mdap.core.events import Event, Progress, Started
+from mdap.journal import open_journal
+from mdap.protocols import Journal
+from mdap.result import Result
+
+Start = Callable[[Journal, list[Callable[[Event], None]]], Coroutine[Any, Any, Result]]
+
+
+def drive(start: Start, place: Place, *, json: bool, verbose: int, quiet: bool) -> int:
+    """Open the journal, see a run through to its end, print what it came to, and return the exit code.
+
+    `start` is given the journal and the observers. With `json` standard output holds one object whenever a run began,
+    also when it ended in an error or was interrupted.
+    """
+    progress, begun = Progress(), []
+
+    def note(event: Event) -> None:
+        if type(event) is Started:
+            begun.append(event.run)
+
+    line = Line(progress)
+    with closing(open_journal(place.path)) as journal:
+        try:
+            with shown(line, verbose=verbose, quiet=quiet):
+                result = _until_stopped(start(journal, [progress.add, note]), line, place)
+        except asyncio.CancelledError:
+            return _interrupted(journal, begun, place, json=json)
+        except MdapError as error:
+            if not begun:
+                raise
+            return _broken(journal, begun[0], error, place, json=json, verbose=verbose)
+        if json:
+            print_json(result.to_dict())
+        else:
+            print_result(result)
+        return _ended(result, place, quiet=quiet)
+
+
+def _until_stopped(work: Coroutine[Any, Any, Result], line: Line, place: Place) -> Result:
+    """Run `work`; the first Ctrl-C or SIGTERM cancels it, the second ends the process at once."""
+
+    async def main() -> Result:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if line.is_stopping:
+                # Not sys.exit: threads that still wait for a call would keep the process. The journal is whole.
+                os.write(2, b"\nquit at once; what was durable is kept: see `mdap runs%s`\n" % place.flag.encode())
+                os._exit(CODES["interrupted"])
+            line.is_stopping = True
+            loop.call_soon_threadsafe(task.cancel)
+
+        with _signals(stop):
+            return await work
+
+    return asyncio.run(main())
+
+
+@contextmanager
+def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    # Handlers of the process, not of the loop: they are heard even while a task's own code keeps the loop busy.
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def _ended(result: Result, place: Place, *, quiet: bool) -> int:
+    """Say how to go on from an end that is not `done`, and return the exit code."""
+    if result.status != "done":
+        say(f"{result.status}: {result.reason.replace('mdap show RUN', f'mdap show {result.run}')}")
+        say(_durable(result.book.steps, result.head.total))
+    hint = truncation_hint(result)
+    if hint and not quiet:
+        say(hint)
+    settings = result.book.settings or result.head.settings
+    for command in ways_on(result.run, result.status, result.reason, settings, place.flag):
+        say(f"next:  {command}")
+    return CODES[result.status]
+
+
+def _interrupted(journal: Journal, begun: list[str], place: Place, *, json: bool) -> int:
+    if not begun:
+        say("interrupted before the run began")
+        return CODES["interrupted"]
+    run = begun[0]
+    history = journal.history(run)
+    if json:
+        print_json(read(journal, run).result.to_dict())
+    durable = _durable(history.book.steps, history.head.total)
+    say(f"interrupted: {durable}; go on with `mdap resume {run}{place.flag}`")
+    return CODES["interrupted"]
+
+
+def _broken(journal: Journal, run: str, error: MdapError, place: Place, *, json: bool, verbose: int) -> int:
+    history = journal.history(run)
+    if json:
+        print_json(read(journal, run).result.to_dict())
+    code = failed(error, verbose=verbose > 0)
+    say(f"{_durable(history.book.steps, history.head.total)}; then go on with `mdap resume {run}{place.flag}`")
+    return code
+
+
+def _durable(steps: int, total: int | None) -> str:
+    return f"{steps:,} of {total:,} steps are durable" if total else f"{steps:,} steps are durable"

@@ -1,0 +1,65 @@
+"""How a command ends: exit codes, and what is printed when something failed: what happened, and what to type next."""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from mdap.core.errors import MdapError, UsageError
+from mdap.core.records import Status
+from mdap.core.settings import CHANGEABLE
+
+CODES: dict[Status, int] = {
+    "done": 0,
+    "error": 1,
+    "running": 1,
+    "undecided": 3,
+    "budget": 4,
+    "stopped": 4,
+    "interrupted": 130,
+}
+
+
+def failed(error: MdapError, *, verbose: bool = False) -> int:
+    """Print an error, after its traceback if `verbose`, and return its exit code: 2 for a wrong argument, else 1.
+
+    What is no error of mdap is a bug: Python itself then shows the traceback and ends with 1.
+    """
+    if verbose:
+        traceback.print_exception(error)
+    say_error(error)
+    return 2 if isinstance(error, UsageError) else 1
+
+
+def say_error(error: MdapError) -> None:
+    """Print what happened, where in a user's own code it came from, and what to do next."""
+    say(f"error: {error.message}")
+    cause = error.__cause__
+    if cause is not None and not isinstance(cause, MdapError):
+        for frame in traceback.extract_tb(cause.__traceback__)[-1:]:
+            say(f"  at:  {frame.filename}, line {frame.lineno}, in {frame.name}")
+    if error.remedy:
+        say(f"next:  {error.remedy}")
+
+
+def say(text: str) -> None:
+    """Print one line for a person on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def ways_on(run: str, status: Status, reason: str, settings: Mapping[str, Any], flag: str = "") -> list[str]:
+    """Return the commands that go on from where a run ended, the likeliest first.
+
+    `reason` is the run's own, `settings` those in force; `flag` names the journal where it is not the default one.
+    """
+    if status == "done":
+        return []
+    step = re.match(r"step (\d+)", reason)
+    looks = [f"mdap show {run} --step {step[1]}{flag}"] if status == "undecided" and step else []
+    raised = next((name for name in re.findall(r"--([a-z-]+)", reason) if name.replace("-", "_") in CHANGEABLE), None)
+    now = settings.get(raised.replace("-", "_")) if raised else None
+    larger = f" --{raised} {max(1, 2 * now)}" if now is not None else ""
+    return [*looks, f"mdap resume {run}{larger}{flag}"]

@@ -1,0 +1,39 @@
+"""`mdap export`: a run as JSON Lines."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from mdap.cli.options import OUTPUT, USUAL_PLACE, Place
+
+
+def export(
+    run: Annotated[str, Parameter(help="Id of the run, or a beginning of it that no other run has.")],
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o", group=OUTPUT, help="File to write [default: stdout]")] = None,
+    place: Place = USUAL_PLACE,
+) -> int:
+    """Write the decisions of a run as JSON Lines; equal runs give equal bytes.
+
+    One object a step: step, kind, action, next_state, votes. No time and no id is in it, so a run that was stopped and
+    resumed gives what an uninterrupted one gives.
+    """
+    import msgspec
+
+    from mdap.cli.stored import stored_run
+
+    encode = msgspec.json.Encoder().encode
+    with stored_run(run, place) as (_, result, _):
+        if output is None:
+            sys.stdout.flush()
+            sys.stdout.buffer.writelines(encode(line) + b"\n" for line in result.export())
+            sys.stdout.buffer.flush()
+        else:
+            with output.open("wb") as file:
+                file.writelines(encode(line) + b"\n" for line in result.export())
+    return 0

@@ -1,0 +1,130 @@
+"""The flags that commands share, with what `--help` says of them. What they mean is for `mdap.core.settings`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+from mdap.core.settings import Settings
+
+DEFAULT_JOURNAL = Path(".mdap") / "runs.db"
+
+
+def _group(name: str, place: int) -> Group:
+    return Group(name, sort_key=place)
+
+
+CAPS, BUDGETS, DRAWS, OUTPUT = _group("Caps", 3), _group("Budgets", 4), _group("Draws", 5), _group("Output", 6)
+
+
+def _setting(name: str, text: str, group: Group, metavar: str | None = None) -> Parameter:
+    """Return the flag of one field of Settings. Its default stands in the text alone.
+
+    What is not given is not passed on: a model may prescribe its own temperatures, and a resume keeps what it has.
+    """
+    default = getattr(Settings(), name)
+    shown = "no limit" if default is None else f"{default:g}" if isinstance(default, float) else default
+    return Parameter(help=f"{text} [default: {shown}]", group=group, metavar=metavar, show_choices=metavar is None)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Changeable:
+    """The settings that a resume may change; None: not given."""
+
+    max_samples: Annotated[int | None, _setting("max_samples", "Samples a step, flagged ones included.", CAPS)] = None
+    redraws: Annotated[int | None, _setting("redraws", "Redraws a vote, after red flags.", CAPS)] = None
+    retries: Annotated[int | None, _setting("retries", "Retries a call, after failures of the network.", CAPS)] = None
+    timeout: Annotated[float | None, _setting("timeout", "Seconds a call may take.", CAPS)] = None
+    in_flight: Annotated[int | None, _setting("in_flight", "Calls at once.", CAPS)] = None
+    max_steps: Annotated[int | None, _setting("max_steps", "Decided steps.", CAPS)] = None
+    budget_calls: Annotated[int | None, _setting("budget_calls", "Calls of the whole run.", BUDGETS)] = None
+    budget_tokens: Annotated[int | None, _setting("budget_tokens", "Tokens of the whole run.", BUDGETS)] = None
+    budget_seconds: Annotated[float | None, _setting("budget_seconds", "Seconds of the whole run.", BUDGETS)] = None
+
+
+_HEAT = "FLOAT|none"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Fixed:
+    """The settings that a run keeps to its end; None: not given."""
+
+    max_tokens: Annotated[int | None, _setting("max_tokens", "Tokens a reply may have.", DRAWS)] = None
+    flag_tokens: Annotated[
+        int | None, _setting("flag_tokens", "Replies of more tokens are the red flag too_long.", DRAWS)
+    ] = None
+    first_temperature: Annotated[
+        float | Literal["none"] | None,
+        _setting("first_temperature", "Temperature of a step's first draw; none: send none.", DRAWS, _HEAT),
+    ] = None
+    temperature: Annotated[
+        float | Literal["none"] | None,
+        _setting("temperature", "Temperature of all other draws; none: send none.", DRAWS, _HEAT),
+    ] = None
+    seed: Annotated[int | None, _setting("seed", "Settles every draw of a seeded model.", DRAWS)] = None
+    record: Annotated[
+        Literal["samples", "contested", "none"] | None,
+        _setting("record", "Whose samples the journal keeps: all steps', contested steps', none.", DRAWS),
+    ] = None
+
+
+UNCHANGED, UNSET = Changeable(), Fixed()
+
+
+def given(flags: Changeable | Fixed) -> dict[str, Any]:
+    """Return the settings that were given; the word `none` for a temperature stands for None, which sends none."""
+    values = {field.name: getattr(flags, field.name) for field in fields(flags)}
+    return {name: None if value == "none" else value for name, value in values.items() if value is not None}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Which journal is meant."""
+
+    journal: Annotated[
+        Path | None,
+        Parameter(help="File of the journal [default: $MDAP_JOURNAL, else .mdap/runs.db]", group=OUTPUT),
+    ] = None
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.journal or Path(os.environ.get("MDAP_JOURNAL") or DEFAULT_JOURNAL)
+
+    @property
+    def flag(self) -> str:
+        """What a command to be typed next must have at its end to find the same file."""
+        return f" --journal {_quoted(str(self.journal))}" if self.journal else ""
+
+
+USUAL_PLACE = Place()
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
+
+
+def _switch(text: str, alias: str | None = None) -> Parameter:
+    return Parameter(help=text, alias=alias, group=OUTPUT, negative="", show_default=False)
+
+
+Json = Annotated[bool, _switch("Print JSON instead of a table.")]
+Quiet = Annotated[bool, _switch("No progress line and no notes.", "-q")]
+Verbose = Annotated[
+    int,
+    Parameter(
+        alias="-v", count=True, group=OUTPUT, show_default=False, help="Log flags and retries; -vv: decisions, too."
+    ),
+]
+BaseUrl = Annotated[
+    str | None, Parameter(help="Address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1")
+]

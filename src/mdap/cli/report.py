@@ -1,0 +1,231 @@
+"""What the commands print on standard output: JSON, or tables for a person. Nothing here reads a journal or a clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from mdap.core.estimate import Estimate
+from mdap.core.scaling import Unaffordable
+from mdap.result import Result
+
+STYLES = {"done": "green", "running": "cyan", "undecided": "yellow", "budget": "yellow", "stopped": "yellow"}
+# From this share of replies on, truncation is no accident but a cap that is too low.
+MUCH_TRUNCATED = 0.05
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value on one line."""
+    print(msgspec.json.encode(value).decode())
+
+
+def print_result(result: Result) -> None:
+    """Print the closing table of a run."""
+    console = _console()
+    console.print(Text.assemble(result.run, "  ", (result.status, STYLES.get(result.status, "red"))))
+    rows = [
+        ("task", result.head.task),
+        ("model", result.head.model),
+        ("rule", result.rule),
+        ("steps", f"{result.steps:,}" + (f" of {result.head.total:,}" if result.head.total else "")),
+        *_wrong(result),
+        ("votes", f"{result.votes:,} ({result.votes_per_step:.3f} a step)"),
+        ("contested", f"{sum(seen.contested for seen in result.book.kinds.values()):,}"),
+        ("samples", f"{result.samples:,}"),
+        ("flagged", _counted(result.flagged)),
+        ("retries", _counted(result.retries)),
+        ("tokens", f"{result.tokens['in']:,} in, {result.tokens['out']:,} out"),
+        (
+            "time",
+            f"{result.seconds:,.2f} s" + (f" ({result.us_per_step:,.0f} us a step)" if result.us_per_step else ""),
+        ),
+        *_predicted(result),
+    ]
+    console.print(_pairs(rows))
+
+
+def _wrong(result: Result) -> list[tuple[str, str | Text]]:
+    figures = result.to_dict()
+    if "wrong" not in figures:
+        return []
+    wrong = figures["wrong"]
+    return [("wrong", Text(f"{wrong:,}", style="green" if not wrong else "bold red"))]
+
+
+def _predicted(result: Result) -> list[tuple[str, str]]:
+    certificate = result.certificate
+    if certificate.predicted_success is None:
+        return [("predicted", f"nothing: {certificate.reason}")]
+    return [
+        ("predicted", f"{certificate.predicted_success:.4g} that every decided step is right"),
+        ("", certificate.assumption),
+    ]
+
+
+def truncation_hint(result: Result) -> str:
+    """Return what to do about many truncated replies; empty where they are few."""
+    share = result.flagged.get("truncated", 0) / max(1, result.samples)
+    if share < MUCH_TRUNCATED:
+        return ""
+    cap = (result.book.settings or result.head.settings)["max_tokens"]
+    return (
+        f"note:  {share:.0%} of the replies were truncated at --max-tokens {cap}: that is the limit, not a format "
+        f"error; `mdap run {result.head.task} --model {result.head.model} --max-tokens {2 * cap}` begins anew"
+    )
+
+
+def print_runs(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print the list of runs."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("run", "status"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("steps", justify="right", no_wrap=True)
+    for name in ("task", "model", "begun (UTC)"):
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        steps = f"{row['steps']:,}" + (f"/{row['total']:,}" if row["total"] else "")
+        status = Text(row["status"], style=STYLES.get(row["status"], "red"))
+        table.add_row(row["run"], status, steps, row["task"], row["model"], row["created"][5:16].replace("T", " "))
+    _console().print(table)
+
+
+def print_step(step: Mapping[str, Any]) -> None:
+    """Print one step: its ballot, the decision or why there is none, and every recorded sample."""
+    console = _console()
+    of = f"step {step['step']} of {step['run']}"
+    votes = " to ".join(map(str, step["votes"])) or "none"
+    if step["status"] == "decided":
+        console.print(f"{of}: decided by {step['rule']}, votes {votes}")
+    else:
+        console.print(f"{of}: undecided by {step['rule']}, votes {votes}")
+    rows = [("kind", step["kind"])] if step["kind"] else []
+    rows.append(("state", _compact(step["state"])))
+    if step["status"] == "decided":
+        rows += [("action", _compact(step["action"])), ("next state", _compact(step["next_state"]))]
+    console.print(_pairs(rows))
+    samples = step["samples"]
+    if not samples:
+        console.print(_unrecorded(step))
+    for sample in samples:
+        console.print(_sample_head(sample))
+        console.print(Padding(Text(sample["text"] or "(empty)"), (0, 0, 0, 4)))
+
+
+def _unrecorded(step: Mapping[str, Any]) -> str:
+    kept = {
+        "contested": "the journal keeps those of contested and undecided steps",
+        "none": "the run was begun with --record none",
+        "samples": "it was decided before they were recorded",
+    }[step["record"]]
+    return f"  no sample is recorded: {kept}; `mdap run ... --record samples` keeps all of them"
+
+
+def _sample_head(sample: Mapping[str, Any]) -> Text:
+    name = f"{sample['slot']}.{sample['redraw']}" if sample["redraw"] else f"{sample['slot']}"
+    if "flag" in sample:
+        said = (f"flagged {sample['flag']}: {sample['reason']}", "yellow")
+    else:
+        said = (f"vote for {letter(sample['candidate'])}", "green" if sample["candidate"] == 0 else "red")
+    cost = f"  ({sample['tokens_out']:,} tokens, {sample['latency']:.2f} s)" if sample["tokens_out"] else ""
+    return Text.assemble(("  #" + name, "bold"), " ", said, cost)
+
+
+def letter(candidate: int) -> str:
+    """Return the name of a candidate by its number: A to Z, then AA and so on."""
+    name = ""
+    while candidate >= 0:
+        name = chr(ord("A") + candidate % 26) + name
+        candidate = candidate // 26 - 1
+    return name
+
+
+def print_estimate(made: Estimate) -> None:
+    """Print what a run would take, and the table over k."""
+    console = _console()
+    chosen = made.chosen
+    reaches = "" if chosen.reaches_target else f"; it takes k={made.k_min}"
+    rows: list[tuple[str, str | Text]] = [
+        (
+            "run",
+            f"{made.s:,} steps, p={made.p:g}, v={made.v:g}, target {made.t:g}"
+            + (f", m={made.m}" if made.m > 1 else ""),
+        ),
+        ("k", f"{chosen.k}" + ("" if chosen.k != made.k_min else ", the least that reaches the target") + reaches),
+        ("success", _share(chosen.success, chosen.failure)),
+        ("votes", f"{chosen.votes_per_step:.4g} a step"),
+        ("calls", _large(chosen.calls)),
+        *(
+            [("tokens", f"{_large(chosen.tokens_in)} in, {_large(chosen.tokens_out)} out")]
+            if chosen.tokens_in + chosen.tokens_out
+            else []
+        ),
+        *_affordable(made),
+        ("assumption", made.assumption),
+    ]
+    console.print(_pairs(rows))
+    console.print()
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+    names = ["k", "success", "votes a step", "calls"]
+    if chosen.tokens_in + chosen.tokens_out:
+        names += ["tokens in", "tokens out"]
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in made.table:
+        cells = [str(row.k), _share(row.success, row.failure), f"{row.votes_per_step:.4g}", _large(row.calls)]
+        cells += [_large(row.tokens_in), _large(row.tokens_out)]
+        table.add_row(*cells[: len(names)], style="bold" if row.k == chosen.k else None)
+    console.print(table)
+
+
+def _affordable(made: Estimate) -> list[tuple[str, str | Text]]:
+    if made.affordable is None:
+        return []
+    if isinstance(made.affordable, Unaffordable):
+        return [
+            (
+                "budget",
+                f"{_large(made.affordable.budget)} calls are too few: even k=1 takes {_large(made.affordable.least)}",
+            )
+        ]
+    return [("budget", f"{_large(made.budget_calls or 0)} calls pay for k={made.affordable}")]
+
+
+def _share(success: float, failure: float) -> str:
+    """Return a probability of success without rounding it up to 1."""
+    return f"1 - {failure:.2g}" if 0 < failure < 1e-3 else f"{success:.4g}"
+
+
+def _large(count: float) -> str:
+    return f"{count:,.0f}" if count < 1e15 else f"{count:.4g}"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    if not counts:
+        return "none"
+    names = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+    return f"{sum(counts.values()):,}: {names}"
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
+
+
+def _pairs(rows: Sequence[tuple[str, str | Text]]) -> Padding:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        # Text, not str: names and replies may hold what rich would take for markup.
+        grid.add_row(name, Text(value) if isinstance(value, str) else value)
+    return Padding(grid, (0, 0, 0, 2), expand=False)
+
+
+def _console() -> Console:
+    return Console(highlight=False, markup=False, emoji=False)

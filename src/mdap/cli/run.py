@@ -1,0 +1,123 @@
+"""`mdap run` and `mdap resume`: flags in, a call of the library out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from mdap.cli.options import (
+    UNCHANGED,
+    UNSET,
+    USUAL_PLACE,
+    BaseUrl,
+    Changeable,
+    Fixed,
+    Json,
+    Place,
+    Quiet,
+    Verbose,
+    given,
+)
+
+
+def run(
+    task: Annotated[str, Parameter(help="Such as hanoi:disks=5, or package.module:Class for a class of your own.")],
+    /,
+    *,
+    model: Annotated[str, Parameter(alias="-m", help="Such as simulated:p=0.9 or openai:gpt-4.1-mini.")],
+    k: Annotated[int | None, Parameter(help="Short for --rule ahead_by_k:K. 3 is assumed without either.")] = None,
+    rule: Annotated[str | None, Parameter(help="When a step is decided: ahead_by_k:K or first_to_k:K.")] = None,
+    base_url: BaseUrl = None,
+    changeable: Changeable = UNCHANGED,
+    fixed: Fixed = UNSET,
+    place: Place = USUAL_PLACE,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Take a task from its start to its end.
+
+    Every step is decided by votes, in the order in which they were asked for, or is openly undecided. A key for the
+    model's server is taken from the environment (OPENAI_API_KEY). What was decided is in the journal before it is
+    printed: after Ctrl-C, a kill or a budget, `mdap resume` goes on.
+    """
+    # Here, not above: `mdap run --help` needs none of it.
+    from mdap import api
+    from mdap.cli.driving import drive
+    from mdap.cli.exits import say
+
+    if k is None and rule is None and not quiet:
+        say(
+            f"note:  k={api.DEFAULT_K} is assumed: nothing says yet how often this model is right; "
+            "`mdap estimate --p P --steps S` says what k that takes"
+        )
+    chosen = _with_base_url(model, base_url)
+    options = {**given(changeable), **given(fixed)}
+    return drive(
+        lambda journal, observers: api.run(
+            task, chosen, k=k, rule=rule, journal=journal, on_event=observers, **options
+        ),
+        place,
+        json=json,
+        verbose=verbose,
+        quiet=quiet,
+    )
+
+
+def resume(
+    run: Annotated[str, Parameter(help="Id of the run, or a beginning of it that no other run has.")],
+    /,
+    *,
+    accept_changes: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            show_default=False,
+            help="Go on although task, prompt, model or flags are not the same any more.",
+        ),
+    ] = False,
+    model: Annotated[str | None, Parameter(alias="-m", help="Another model than the run's own.")] = None,
+    base_url: BaseUrl = None,
+    changeable: Changeable = UNCHANGED,
+    place: Place = USUAL_PLACE,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Go on with a run where its journal ends; a decided step is never asked again.
+
+    Caps, budgets, timeouts and concurrency may change; what is not given stays as it was, and the defaults below are
+    those of a new run. Anything else must be as it was, or be accepted.
+    """
+    from mdap import api
+    from mdap.cli.driving import drive
+    from mdap.cli.stored import existing
+
+    existing(place)
+
+    def start(journal: Any, observers: list[Callable[[Any], None]]) -> Coroutine[Any, Any, Any]:
+        chosen = model
+        if base_url is not None:
+            chosen = _with_base_url(model or journal.head(run).model, base_url)
+        return api.resume(
+            run,
+            journal=journal,
+            model=chosen,
+            accept_changes=accept_changes,
+            on_event=observers,
+            **given(changeable),
+        )
+
+    return drive(start, place, json=json, verbose=verbose, quiet=quiet)
+
+
+def _with_base_url(model: str, base_url: str | None) -> str:
+    """Return the model's spec with this base URL in place of the one that it may have."""
+    if base_url is None:
+        return model
+    from mdap.core.spec import parse_spec, write_spec
+
+    spec = parse_spec(model)
+    return write_spec(spec.name, {**dict(spec.options), "base_url": base_url}, bare=spec.bare)

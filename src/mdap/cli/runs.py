@@ -1,0 +1,48 @@
+"""`mdap runs`: what a journal holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mdap.cli.options import USUAL_PLACE, Json, Place
+from mdap.core.history import History
+
+
+def runs(*, place: Place = USUAL_PLACE, json: Json = False) -> int:
+    """List the runs of a journal, the oldest first.
+
+    With --json: one array with one object a run.
+    """
+    from mdap.cli.exits import say
+    from mdap.cli.report import print_json, print_runs
+    from mdap.cli.stored import opened
+
+    listed: list[dict[str, Any]] = []
+    if place.path.exists():
+        with opened(place) as journal:
+            listed = [_row(journal.history(head.id)) for head in journal.heads()]
+    if json:
+        print_json(listed)
+    elif listed:
+        print_runs(listed)
+    else:
+        say(f"no runs in {place.path} yet; begin one with `mdap run hanoi:disks=5 --model simulated:p=0.9`")
+    return 0
+
+
+def _row(history: History) -> dict[str, Any]:
+    head, book = history.head, history.book
+    return {
+        "run": head.id,
+        "created": head.created,
+        "task": head.task,
+        "model": head.model,
+        "rule": book.epochs[-1][1]["rule"] if book.epochs else head.rule,
+        "status": book.status,
+        "reason": book.reason,
+        "steps": book.steps,
+        "total": head.total,
+        "samples": book.totals.samples,
+        "votes": book.totals.votes,
+        "seconds": book.seconds,
+    }

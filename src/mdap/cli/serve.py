@@ -1,0 +1,48 @@
+"""`mdap serve`: a model as an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def serve(
+    model: Annotated[str, Parameter(help="Such as simulated:p=0.98.")],
+    /,
+    *,
+    task: Annotated[
+        str | None,
+        Parameter(help="What a simulated model is asked about: it reads the state from the text it is sent."),
+    ] = None,
+    port: Annotated[int, Parameter(help="Port to listen on; 0 takes a free one.")] = 0,
+    host: Annotated[str, Parameter(help="Address to listen on; one beyond this machine needs a token.")] = "127.0.0.1",
+    chaos: Annotated[
+        str | None, Parameter(help='Faults and their shares, such as "429=0.05,drop=0.01,cut=0.03".')
+    ] = None,
+    token: Annotated[
+        str | None,
+        Parameter(env_var="MDAP_SERVE_TOKEN", show_env_var=True, help="What callers must send as their key."),
+    ] = None,
+    seed: Annotated[int, Parameter(help="Settles the chaos, and the replies to requests without a seed.")] = 0,
+) -> int:
+    """Serve a model as an OpenAI-compatible endpoint, which can be told to misbehave.
+
+    It goes on until Ctrl-C. Words of chaos: 429, 500, hang, drop, truncate and garbage are retried by a client; cut and
+    babble are flagged.
+    The base URL is printed on standard error.
+    """
+    from mdap.models.catalog import as_model
+    from mdap.serve import run_server
+    from mdap.tasks.catalog import task as task_named
+
+    run_server(
+        as_model(model),
+        host=host,
+        port=port,
+        task=None if task is None else task_named(task),
+        chaos=chaos,
+        seed=seed,
+        token=token,
+    )
+    return 0

@@ -1,0 +1,53 @@
+"""Runs as a journal holds them: how commands that only read find one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import NamedTuple
+
+from mdap.cli.options import Place
+from mdap.core.errors import JournalError
+from mdap.engine.taskview import TaskView
+from mdap.journal import open_journal
+from mdap.protocols import Journal
+from mdap.result import Result
+from mdap.tasks.catalog import task
+
+
+class Stored(NamedTuple):
+    """A run as its journal holds it, and its task, made again from its spec."""
+
+    journal: Journal
+    result: Result
+    view: TaskView
+
+
+def existing(place: Place) -> None:
+    """Raise JournalError if there is no journal yet: reading must not make an empty one."""
+    if not place.path.exists():
+        raise JournalError(
+            f"there is no journal at {place.path}",
+            remedy="name it with --journal or MDAP_JOURNAL, or begin one with `mdap run TASK --model MODEL`",
+        )
+
+
+@contextmanager
+def opened(place: Place) -> Iterator[Journal]:
+    """Give the journal that is there, to read from; raises JournalError if there is none."""
+    existing(place)
+    with closing(open_journal(place.path)) as journal:
+        yield journal
+
+
+@contextmanager
+def stored_run(run: str, place: Place) -> Iterator[Stored]:
+    """Give the run that an id, or the beginning of one, names."""
+    with opened(place) as journal:
+        yield read(journal, journal.head(run).id)
+
+
+def read(journal: Journal, run: str) -> Stored:
+    """Return the run with this id."""
+    view = TaskView(task(journal.head(run).task))
+    return Stored(journal, Result(journal, run, view), view)
