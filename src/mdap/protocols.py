@@ -28,8 +28,8 @@ class Task(Protocol):
     `kind(state) -> str`, `key(move) -> Any` (what two equal votes share; default: the canonical form),
     `schema` (JSON Schema of what is voted on: makes 1 and 1.0 equal where it says number, arrays sets where it says
     uniqueItems), `draft(state) -> Move | None` (a guess, used by lookahead alone),
-    `answer(state) -> Move` (the known right move: for calibration, simulated models and the recount of `wrong`,
-    never for the engine).
+    `answer(state) -> Move | None` (the known right move, or None where there is none: for calibration, simulated models
+    and the recount of `wrong`, never for the engine).
     For simulation and serving: `write(move) -> str` (a reply that `parse` reads as this move),
     `read(messages) -> state` (the state that a prompt was rendered from; raises ValueError),
     `mistakes(state) -> list[Move]` (wrong but well-formed moves, the likeliest first), `sample(rng) -> state`.

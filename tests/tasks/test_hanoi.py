@@ -314,6 +314,14 @@ def test_the_paper_s_two_wrong_candidates_are_the_likeliest_mistakes_and_two_dif
     assert canonical(at_the_end) != canonical(at_the_bottom)
 
 
+def test_with_an_oracle_the_likeliest_mistake_is_one_that_the_oracle_lets_pass() -> None:
+    task: Any = hanoi(20, oracle=True)
+    slips = task.mistakes(FIG_11)
+    assert slips[0].action == [1, 0, 1]
+    assert task.check(FIG_11, slips[0]) is None
+    assert sorted(map(canonical, slips)) == sorted(map(canonical, hanoi(20).mistakes(FIG_11)))
+
+
 def test_at_its_turn_disk_1_most_likely_goes_the_wrong_way_round() -> None:
     assert hanoi(4).mistakes(hanoi(4).start())[0].action == [1, 0, 2]
 

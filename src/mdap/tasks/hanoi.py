@@ -188,6 +188,14 @@ class HanoiWithOracle(Hanoi):
         """Return why the move breaks the rules, or None; a legal move need not be the strategy's."""
         return _illegal(state[0], move.action)
 
+    def mistakes(self, state: State) -> list[Move]:
+        """Return the same wrong moves, those first that get past the oracle: the others are flags, never votes."""
+
+        def is_flagged(move: Move) -> bool:
+            return self.check(state, move) is not None or self.apply(state, move.action) != move.next_state
+
+        return sorted(super().mistakes(state), key=is_flagged)
+
 
 def path_state(disks: int, step: int) -> State:
     """Return the state after `step` moves of the standard path, from the binary digits of `step` alone.
