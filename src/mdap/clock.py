@@ -47,9 +47,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Return virtual seconds since the loop was made."""
         return self._seconds
 
-    def run_in_executor(
-        self, executor: Any, func: Callable[[Unpack[Args]], T], *args: *Args
-    ) -> asyncio.Future[T]:
+    def run_in_executor(self, executor: Any, func: Callable[[Unpack[Args]], T], *args: *Args) -> asyncio.Future[T]:
         """Run `func` in a thread, as every loop does; virtual time waits for it."""
         future = super().run_in_executor(executor, func, *args)
         self._at_work += 1

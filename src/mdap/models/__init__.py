@@ -1,1 +1,40 @@
+"""The models that ship, one file for each wire format, as functions that make them; each is loaded when first used."""
 
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mdap.models.catalog import as_model
+    from mdap.models.openai import openai
+    from mdap.models.scripted import scripted
+    from mdap.models.simulated import simulated
+
+__all__ = ["as_model", "openai", "scripted", "simulated"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'mdap.models' has no attribute {name!r}")
+    found = getattr(import_module("mdap.models.catalog" if name == "as_model" else f"mdap.models.{name}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class _Package(ModuleType):
+    """Keeps `mdap.models.openai` the function: whoever imports the module of that name would put it in its place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in __all__ and isinstance(value, ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,137 @@
+"""Models by name: the ones that ship, a user's own by `package.module:name`, and any callable. No wire format here."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
+
+from mdap.core.errors import UsageError
+from mdap.core.spec import Spec, build, parse_spec, unknown
+from mdap.models.function import Function
+from mdap.protocols import Model
+
+
+class Entry(NamedTuple):
+    """Where a model's factory is, which of its parameters takes the bare first part, which ones text cannot give."""
+
+    home: str
+    bare: str | None = None
+    code_only: tuple[str, ...] = ()
+
+
+MODELS = MappingProxyType(
+    {
+        "openai": Entry("mdap.models.openai:openai", bare="model", code_only=("api_key",)),
+        "scripted": Entry("mdap.models.scripted:scripted", code_only=("replies",)),
+        "simulated": Entry("mdap.models.simulated:simulated", bare="preset", code_only=("clock",)),
+    }
+)
+"""The models that ship. A factory is imported when it is first asked for, since some need a network library."""
+
+
+def as_model(given: Model | str | Callable[..., Any]) -> Model:
+    """Return the model that a spec names, a callable as a model, or the object itself once it is seen to be one.
+
+    A spec is `simulated:p=0.9`, `openai:llama3.2:3b`, or `package.module:name[,key=value...]` for one's own: a class
+    is called with the options and gives a model or a callable, a function is the model itself. Raises UsageError for
+    a name, option, module or attribute that is not there, and for an object that is no model.
+    """
+    if isinstance(given, str):
+        spec = parse_spec(given)
+        return _shipped(spec) if spec.name in MODELS else _own(spec, given)
+    if isinstance(given, type):
+        raise UsageError(f"{given.__name__} is a class, not a model", remedy=f"make one of it: {given.__name__}()")
+    if inspect.iscoroutinefunction(getattr(given, "complete", None)) and isinstance(getattr(given, "spec", None), str):
+        model: Any = given
+        return cast(Model, model)
+    if callable(given):
+        return Function(given)
+    raise UsageError(
+        f"{given!r} ({type(given).__name__}) is no model",
+        remedy="give a spec such as simulated:p=0.9, a callable `prompt -> str`, or an object with `spec` (a text) "
+        "and `async complete(request)`",
+    )
+
+
+def factory(name: str) -> Callable[..., Model]:
+    """Return the factory of a model that ships; raises UsageError for a name that is not among `MODELS`."""
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    module, _, attribute = MODELS[name].home.partition(":")
+    made: Callable[..., Model] = getattr(importlib.import_module(module), attribute)
+    return made
+
+
+def _shipped(spec: Spec) -> Model:
+    entry = MODELS[spec.name]
+    make = factory(spec.name)
+    needed = [n for n, parameter in inspect.signature(make).parameters.items() if parameter.default is parameter.empty]
+    if in_code := [name for name in needed if name in entry.code_only]:
+        raise UsageError(
+            f"{spec.name} takes its {in_code[0]} in code",
+            remedy=f"pass mdap.models.{spec.name}(...) to mdap.run as the model",
+        )
+    given = {entry.bare if spec.bare is not None else None, *dict(spec.options)}
+    for name in (name for name in needed if name not in given):
+        raise UsageError(f"{spec.name} needs a {name}", remedy=f"write {spec.name}:{name.upper()}")
+    made: Model = build(spec, _sayable(make, entry.code_only), bare=entry.bare)
+    return made
+
+
+def _sayable(make: Callable[..., Model], code_only: tuple[str, ...]) -> Callable[..., Model]:
+    """`make` as text can call it: a clock or a key is given in code alone."""
+
+    @functools.wraps(make)
+    def made(*args: Any, **options: Any) -> Model:
+        return make(*args, **options)
+
+    signature = inspect.signature(make, eval_str=True)
+    kept = [parameter for name, parameter in signature.parameters.items() if name not in code_only]
+    made.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
+    return made
+
+
+def _own(spec: Spec, text: str) -> Model:
+    if spec.bare is None or not all(part.isidentifier() for part in f"{spec.name}.{spec.bare}".split(".")):
+        raise _unknown(spec)
+    found: Any = _module(spec, text)
+    for part in spec.bare.split("."):
+        if not hasattr(found, part):
+            own = [name for name in dir(found) if callable(getattr(found, name)) and not name.startswith("_")]
+            raise unknown(f"model in {spec.name}", part, own)
+        found = getattr(found, part)
+    if isinstance(found, type):
+        return as_model(build(Spec(f"{spec.name}:{spec.bare}", None, spec.options), found))
+    if spec.options:
+        raise UsageError(f"{spec.name}:{spec.bare} is no class, so it takes no options", remedy="leave them out")
+    if isinstance(found, str):
+        raise UsageError(f"{spec.name}:{spec.bare} is a text, not a model", remedy="name a class, function or model")
+    return as_model(found)
+
+
+def _module(spec: Spec, text: str) -> Any:
+    try:
+        return importlib.import_module(spec.name)
+    except ModuleNotFoundError as error:
+        absent = error.name or ""
+        if spec.name != absent and not spec.name.startswith(f"{absent}."):
+            raise UsageError(f"model {text!r} needs {absent!r}", remedy=f"install {absent}") from error
+        if "." not in spec.name:
+            raise _unknown(spec) from None
+        raise UsageError(
+            f"model {text!r}: there is no module {absent!r}",
+            remedy="start in the folder that holds it, or put that folder on PYTHONPATH",
+        ) from None
+
+
+def _unknown(spec: Spec) -> UsageError:
+    error = unknown("model", spec.name, MODELS)
+    error.remedy += "; one of your own is written package.module:name"
+    return error
+
+
+__all__ = ["MODELS", "Entry", "as_model", "factory"]

@@ -1,0 +1,159 @@
+"""Any callable as a model: what it is called with, where it runs, and what becomes of what it returns or raises."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from types import TracebackType
+from typing import Any, Protocol
+
+from mdap.core.errors import MdapError, ModelError, UsageError
+from mdap.core.records import Message, Request, Response
+
+
+class Ask(Protocol):
+    """A callable that a model can be made of: `prompt -> str` or `Request -> Response`, async or not."""
+
+    def __call__(self, given: Any, /) -> Any:
+        """Return the reply: a text or a Response."""
+
+
+class Function:
+    """A model that calls `ask` for each reply.
+
+    `ask` is given the Request if its first parameter is annotated so, else the prompt's text: what the messages say,
+    with an empty line between two of them. It returns the reply's text or a Response. A plain function runs in a
+    thread of its own, since it may block; an async one runs in the event loop. What it raises becomes a ModelError,
+    to be tried again unless it is of a kind that bugs raise (`BUGS`). Raises UsageError if it cannot be called with
+    one value.
+    """
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._wants_request = _wants_request(ask)
+        self._is_async = inspect.iscoroutinefunction(ask) or inspect.iscoroutinefunction(type(ask).__call__)
+        self.spec = _name(ask)
+
+    def __repr__(self) -> str:
+        return f"<model {self.spec}>"
+
+    async def complete(self, request: Request) -> Response:
+        """Call it once; cancelling stops waiting at once, though a thread that has begun cannot be stopped."""
+        given: Any = request if self._wants_request else text_of(request.messages)
+        with _Blamed(self.spec):
+            said = self._ask(given) if self._is_async else await _in_thread(self._ask, given)
+            if inspect.isawaitable(said):
+                said = await said
+        if isinstance(said, str):
+            return Response(said)
+        if isinstance(said, Response):
+            return said
+        raise _error(f"{self.spec} returned {type(said).__name__}, not a text or a Response", kind="reply", again=False)
+
+
+BUGS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MdapError,
+    NameError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
+"""Exceptions that asking again will not mend; all others may be the network's."""
+
+
+def text_of(messages: Sequence[Message]) -> str:
+    """Return what the messages say, without their roles, with an empty line between two of them."""
+    return "\n\n".join(message.content for message in messages)
+
+
+def _wants_request(ask: Ask) -> bool:
+    try:
+        signature = inspect.signature(ask)
+    except ValueError:  # some that are written in C have none
+        return False
+    try:
+        signature.bind("prompt")
+    except TypeError as error:
+        raise UsageError(
+            f"{_name(ask)}{signature} cannot be called with one value: {error}",
+            remedy="a model is `prompt -> str` or `Request -> Response`",
+        ) from None
+    first = next(iter(signature.parameters.values()))
+    # Under `from __future__ import annotations` it is text, and may name what only a type checker has imported.
+    written = first.annotation if isinstance(first.annotation, str) else getattr(first.annotation, "__name__", "")
+    return written.strip("\"'").rpartition(".")[2] == Request.__name__
+
+
+def _name(ask: Ask) -> str:
+    named = ask if hasattr(ask, "__qualname__") else type(ask)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
+class _Blamed:
+    """A context in which any error but a ModelError becomes one that names the callable; cancellation passes."""
+
+    def __init__(self, spec: str) -> None:
+        self._spec = spec
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: type | None, error: BaseException | None, _traceback: TracebackType | None) -> None:
+        if not isinstance(error, Exception) or isinstance(error, ModelError):
+            return
+        raise _error(
+            f"{self._spec} raised {type(error).__name__}: {error}",
+            kind="timeout" if isinstance(error, TimeoutError) else "failed",
+            again=not isinstance(error, BUGS),
+        ) from error
+
+
+def _error(message: str, *, kind: str, again: bool) -> ModelError:
+    error = ModelError(message, kind=kind, remedy="mend it and go on with `mdap resume`")
+    error.retryable, error.blame = again, "tool"
+    return error
+
+
+async def _in_thread(ask: Ask, given: Any) -> Any:
+    context = contextvars.copy_context()
+
+    def call() -> Any:
+        try:
+            return context.run(ask, given)
+        except StopIteration as error:  # a future cannot hold one
+            raise RuntimeError(f"StopIteration: {error}") from error
+
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, call)
+
+
+class _ThreadEach(Executor):
+    """A daemon thread for each call: as many at once as are in flight, and none of them holds up Ctrl-C or an exit."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Start the call and return its future."""
+        future: Future[Any] = Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:  # all of it is raised again by whoever awaits the future
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        threading.Thread(target=work, name="mdap model", daemon=True).start()
+        return future
+
+
+_THREADS = _ThreadEach()
