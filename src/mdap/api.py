@@ -18,7 +18,7 @@ from mdap.core.errors import FingerprintChanged, MdapError, UsageError
 from mdap.core.events import Started
 from mdap.core.fingerprint import differences
 from mdap.core.history import Epoch, Resumed, RunHead, Snapshot
-from mdap.core.records import Decision, OpenBallot, Record, Step, Vote
+from mdap.core.records import ABSENT, Decision, OpenBallot, Record, Step, Vote
 from mdap.core.redflags import Flag, RedFlagCheck
 from mdap.core.rules import rule as rule_named
 from mdap.core.settings import CHANGEABLE, Settings
@@ -33,7 +33,7 @@ from mdap.journal import open_journal
 from mdap.models.catalog import as_model
 from mdap.observers import Observer, fan_out
 from mdap.protocols import Clock, Journal, Model, Rule, Task
-from mdap.result import Result
+from mdap.result import Reopen, Result
 from mdap.tasks.catalog import task as task_named
 
 DEFAULT_K = 3
@@ -126,7 +126,7 @@ async def run(
         store.create(head)
         with store.claim(head.id):
             store.append(head.id, Snapshot(0, plain(parts.view.start())))
-            return await _drive(store, head.id, parts, chosen, on_event, clock)
+            return await _drive(store, head.id, parts, chosen, on_event, clock, _again(journal, store))
 
 
 async def resume(
@@ -154,7 +154,8 @@ async def resume(
     with opened(journal) as store:
         head = store.head(run)
         with store.claim(head.id):
-            book = store.history(head.id).book
+            history = store.history(head.id)
+            book = history.book
             stored = {**head.settings, **book.settings, **_changes(dict(changes))}
             parts = _parts(
                 head.task if task is None else task,
@@ -172,10 +173,12 @@ async def resume(
                     f"run {head.id} was started with something else:\n{changed}\n",
                     remedy=f"`mdap resume {head.id} --accept-changes` starts a new epoch at step {book.steps:,}",
                 )
+            if history.snapshot.state is ABSENT:  # killed between its creation and its first state
+                store.append(head.id, Snapshot(0, plain(parts.view.start())))
             store.append(head.id, Resumed(msgspec.to_builtins(parts.settings)))
             if changed:
                 await store.wait_durable(store.append(head.id, Epoch(book.steps, now)))
-            return await _drive(store, head.id, parts, chosen, on_event, clock)
+            return await _drive(store, head.id, parts, chosen, on_event, clock, _again(journal, store))
 
 
 def choose_rule(k: int | None, rule: Rule | str | None) -> Rule:
@@ -194,6 +197,7 @@ async def _drive(
     rule: Rule,
     on_event: Observer | Sequence[Observer],
     clock: Clock | None,
+    reopen: Reopen,
 ) -> Result:
     """Stack the wrappers around the two callables of a run, `complete` and `decide`, and drive it to its end."""
     view, settings = parts.view, parts.settings
@@ -226,7 +230,7 @@ async def _drive(
         # A model that was handed in may serve other runs at this moment: whoever made it closes it.
         if parts.owns_model:
             await close(parts.model)
-    return Result(journal, run, view, rule)
+    return Result(journal, run, view, rule, reopen)
 
 
 async def close(model: object) -> None:
@@ -254,6 +258,11 @@ def opened(journal: Journal | str | Path | None) -> Iterator[Journal]:
             store.close()
     else:
         yield journal
+
+
+def _again(journal: Journal | str | Path | None, store: Journal) -> Reopen:
+    """Return what gives the journal to a result that is read later: a file is opened anew, since ours is closed."""
+    return lambda: opened(store if journal is None else journal)
 
 
 def _parts(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeAlias
 
 from mdap.core.certificate import Certificate, certify
 from mdap.core.history import Book, Decided, RunHead, walk
@@ -12,17 +13,21 @@ from mdap.core.rules import rule as rule_named
 from mdap.engine.taskview import TaskView
 from mdap.protocols import Journal, Rule
 
+Reopen: TypeAlias = Callable[[], AbstractContextManager[Journal]]
+
 
 class Result:
     """One run as it stands: status, figures, the last state, and the way to go on.
 
     `wrong` counts decisions that differ from the task's known answer and raises AttributeError where the task knows
-    none. Times are in seconds, `us_per_step` in microseconds from the first step of the last segment to its last
+    none. `reopen` gives the journal again when more is read. Times are in seconds, `us_per_step` in microseconds from the first step of the last segment to its last
     commit.
     """
 
-    def __init__(self, journal: Journal, run: str, view: TaskView, rule: Rule | None = None) -> None:
-        self._journal = journal
+    def __init__(
+        self, journal: Journal, run: str, view: TaskView, rule: Rule | None = None, reopen: Reopen | None = None
+    ) -> None:
+        self._reopen: Reopen = reopen or (lambda: nullcontext(journal))
         self._view = view
         history = journal.history(run)
         self.head: RunHead = history.head
@@ -101,17 +106,19 @@ class Result:
     @property
     def actions(self) -> Iterator[Action]:
         """The decided actions in order, read from the journal as they are asked for."""
-        return (entry.action for entry in self._journal.decisions(self.run))
+        return (entry.action for _, entry, _ in self.decisions)
 
     @property
     def decisions(self) -> Iterator[tuple[State, Decided, Move]]:
         """Every decision in order as (state asked, stored entry, move)."""
-        start = self._journal.snapshot(self.run, 0).state
-        return walk(start, self._journal.decisions(self.run), self._view.replay)
+        with self._reopen() as journal:
+            start = journal.snapshot(self.run, 0).state
+            yield from walk(start, journal.decisions(self.run), self._view.replay)
 
     def samples_of(self, step: int) -> list[Sample]:
         """Return the recorded samples of one step."""
-        return self._journal.samples(self.run, step)
+        with self._reopen() as journal:
+            return journal.samples(self.run, step)
 
     @property
     def wrong(self) -> int:
