@@ -24,6 +24,8 @@ from mdap.journal import open_journal
 from mdap.protocols import Journal
 from mdap.result import Result
 
+FINISH: tuple[Finish, Finish] = ("stop", "length")
+
 
 class Pairs:
     """Counts to `steps`; the reply gives action and next state as `[action, state]`, and votes are on both."""
@@ -202,7 +204,7 @@ class Chancy:
         self.most_open = max(self.most_open, self.open)
         try:
             if self.latency:
-                await asyncio.sleep(self.latency * uniforms(b"late %d %d %d" % (self.order, seed, attempt), 1)[0])
+                await asyncio.sleep(self.latency_of(request, attempt))
             return self._reply(request, attempt)
         except asyncio.CancelledError:
             self.cancelled += 1
@@ -210,15 +212,23 @@ class Chancy:
         finally:
             self.open -= 1
 
+    def latency_of(self, request: Request, attempt: int = 1) -> float:
+        """Seconds that this call takes."""
+        return self.latency * uniforms(b"late %d %d %d" % (self.order, request.seed, attempt), 1)[0]
+
+    def reply_to(self, request: Request) -> str:
+        """The text of the reply, were it not flagged."""
+        right, which = uniforms(b"reply %d" % request.seed, 2)
+        candidates: list[str] = self.task.candidates(request.state)
+        return candidates[0 if right < self.p else 1 + int(which * (len(candidates) - 1))]
+
     def _reply(self, request: Request, attempt: int) -> Response:
-        right, which, flag, used = uniforms(b"reply %d" % request.seed, 4)
+        flag, used = uniforms(b"flag %d" % request.seed, 2)
         if uniforms(b"fault %d %d" % (request.seed, attempt), 1)[0] < self.faults:
             raise ModelError("the line went dead", kind="dropped")
-        candidates = self.task.candidates(request.state)
-        text = candidates[0 if right < self.p else 1 + int(which * (len(candidates) - 1))]
-        finish: Finish = "stop"
-        if flag < self.flags:
-            text, finish = ("babble", "stop") if flag < self.flags / 2 else (text, "length")
+        text, finish = self.reply_to(request), FINISH[flag < self.flags / 2]
+        if self.flags / 2 <= flag < self.flags:
+            text = "babble"
         sent = sum(len(m.content.encode()) for m in request.messages)
         usage = Usage(int(sent * self.most_used * used), int(request.max_tokens * self.most_used * used))
         self.replies += 1
