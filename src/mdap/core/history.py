@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from mdap.core.delta import patch
+from mdap.core.errors import JournalError
 from mdap.core.records import Action, Move, OpenBallot, Sample, State, Status, Totals
 
 
@@ -192,7 +193,7 @@ def walk(
 ) -> Iterator[tuple[State, Decided, Move]]:
     """Yield (state asked, entry, move) for each stored decision, beginning at `state`.
 
-    `apply` is the task's; it is called where an entry stores no change.
+    `apply` is the task's; it is called where an entry stores no change. Raises JournalError where there is neither.
     """
     for entry in entries:
         if entry.change is not msgspec.UNSET:
@@ -200,6 +201,10 @@ def walk(
         elif apply is not None:
             after = apply(state, entry.action)
         else:
-            after = state
+            raise JournalError(
+                f"step {entry.step} stores no next state, and the task has no `apply` that gives it",
+                remedy="read the run with the task that it was started with",
+                step=entry.step,
+            )
         yield state, entry, Move(entry.action, after)
         state = after

@@ -1,0 +1,137 @@
+"""The journal that keeps nothing on disk: what is appended is durable at once, and gone when the process ends."""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import os
+from collections.abc import Iterator
+
+import msgspec
+
+from mdap.core.errors import JournalError
+from mdap.core.history import Book, Decided, Entry, History, RunHead, Snapshot
+from mdap.core.records import ABSENT, Sample
+from mdap.journal import refusals, rows
+from mdap.journal.claim import busy
+
+
+class _Run(msgspec.Struct):
+    """A run as it is kept: as rows, so that what is read back is what a file would give, and later changes to an
+    appended value cannot reach it."""
+
+    head: bytes
+    book: Book
+    decisions: list[bytes]
+    snapshots: dict[int, bytes]
+    samples: dict[int, dict[tuple[int, int], str]]
+    claimed: bool = False
+
+
+class MemoryJournal:
+    """A journal in memory, for runs that need not outlive the process; about 100 bytes a step."""
+
+    durable: int
+
+    def __init__(self) -> None:
+        self.durable = 0
+        self._runs: dict[str, _Run] = {}
+        self._closed = False
+
+    def create(self, head: RunHead) -> None:
+        """Add a run; raises JournalError if the id exists."""
+        self._refuse_if_closed()
+        if head.id in self._runs:
+            raise JournalError(f"run {head.id} exists already", remedy="choose another id")
+        self._runs[head.id] = _Run(rows.pack(head, f"run {head.id}").encode(), Book(), [], {}, {})
+
+    @contextlib.contextmanager
+    def claim(self, run: str) -> Iterator[None]:
+        """Return a context in which one driver has `run`; raises RunBusy while another does."""
+        kept = self._run(run)
+        if kept.claimed:
+            raise busy(run, str(os.getpid()))
+        kept.claimed = True
+        try:
+            yield
+        finally:
+            kept.claimed = False
+
+    def append(self, run: str, entry: Entry) -> int:
+        """Keep one entry and return its ticket; raises JournalError for what is no JSON value or leaves a gap."""
+        self._refuse_if_closed()
+        kept = self._run(run)
+        samples = rows.samples_of(entry)
+        if isinstance(entry, Decided):
+            if entry.step != kept.book.steps:
+                raise refusals.gap(run, "decision", entry.step, kept.book.steps)
+            kept.decisions.append(rows.decision_row(0, entry))
+        elif isinstance(entry, Snapshot):
+            if entry.step > kept.book.steps:
+                raise refusals.gap(run, "snapshot", entry.step, kept.book.steps)
+            kept.snapshots[entry.step] = rows.pack(entry.state, f"the state of step {entry.step}").encode()
+        else:
+            entry = rows.copy(entry)
+        for step, slot, redraw, sample in samples:
+            kept.samples.setdefault(step, {})[slot, redraw] = sample
+        kept.book.add(entry)
+        self.durable += 1
+        return self.durable
+
+    async def wait_durable(self, ticket: int) -> None:
+        """Return at once: all that was appended is as durable as it will be."""
+
+    def heads(self) -> list[RunHead]:
+        """Return all runs, oldest first."""
+        return [rows.unpack(kept.head, RunHead) for kept in self._runs.values()]
+
+    def head(self, run: str) -> RunHead:
+        """Return the run with this id, or the only one whose id begins so; raises JournalError naming what there is."""
+        return refusals.pick(run, self.heads(), "this journal")
+
+    def book(self, run: str) -> Book:
+        """Return the fold of all entries: what a listing of runs needs."""
+        return rows.copy(self._run(run).book)
+
+    def history(self, run: str) -> History:
+        """Return what a resume needs. Without a snapshot yet, that is step 0 with the state ABSENT."""
+        book = self.book(run)
+        snapshot = self.snapshot(run, book.steps)
+        head = rows.unpack(self._run(run).head, RunHead)
+        return History(head, book, snapshot, list(self.decisions(run, snapshot.step)))
+
+    def decisions(self, run: str, start: int = 0) -> Iterator[Decided]:
+        """Yield the decisions from step `start` on."""
+        kept = self._run(run).decisions
+        step = max(start, 0)
+        while step < len(kept):
+            yield rows.decision_of(kept[step])
+            step += 1
+
+    def snapshot(self, run: str, step: int) -> Snapshot:
+        """Return the newest snapshot at or below `step`; without one, that is step 0 with the state ABSENT."""
+        kept = self._run(run).snapshots
+        steps = sorted(kept)
+        below = bisect.bisect_right(steps, step)
+        if not below:
+            return Snapshot(0, ABSENT)
+        return Snapshot(steps[below - 1], rows.unpack(kept[steps[below - 1]], object))
+
+    def samples(self, run: str, step: int) -> list[Sample]:
+        """Return the recorded samples of one step, an open ballot's included, by slot and redraw."""
+        kept = self._run(run).samples.get(step, {})
+        return [rows.unpack(kept[draw], Sample) for draw in sorted(kept)]
+
+    def close(self) -> None:
+        """Take no more entries; what there is can still be read. Safe to call twice."""
+        self._closed = True
+
+    def _run(self, run: str) -> _Run:
+        kept = self._runs.get(run)
+        if kept is None:
+            raise refusals.missing(run, self.heads(), "this journal")
+        return kept
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise JournalError("the journal is closed", remedy="open it again")

@@ -1,0 +1,171 @@
+"""Group commit: one thread writes whatever any number of callers handed over, and tells them once it is durable.
+
+It knows tickets, batches and waiters; what a batch is and where it goes is for the `write` that it is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeAlias, TypeVar
+
+from mdap.core.errors import JournalError
+
+T = TypeVar("T")
+Promise: TypeAlias = "asyncio.Future[None] | concurrent.futures.Future[None]"
+Waiter: TypeAlias = "tuple[int, asyncio.AbstractEventLoop | None, Promise]"
+
+# A commit costs some 200 us whatever it holds, so entries gather while nobody waits for them. 48 of the 64
+# that a run may have pending leave it 16 steps to go on with while they are written.
+GATHER = 48
+LINGER = 0.005
+
+
+class Writer(Generic[T]):
+    """A thread that passes what is `put` to `write`, many at a time and in order; a failed write is its last.
+
+    `write` raises JournalError if nothing of its batch was kept; `publish` receives the last durable ticket;
+    `after` runs once the waiters of a commit were woken, for work that should hold up nobody. All run on the thread.
+    """
+
+    def __init__(
+        self, write: Callable[[list[T]], None], publish: Callable[[int], None], after: Callable[[], None]
+    ) -> None:
+        self._write = write
+        self._publish = publish
+        self._after = after
+        self._lock = threading.Lock()
+        self._signal: SimpleQueue[None] = SimpleQueue()
+        self._queue: list[T] = []
+        self._waiters: list[Waiter] = []
+        self._given = self._taken = self._durable = 0
+        self._closing = False
+        self._failure: JournalError | None = None
+        self._told = False
+        self._thread = threading.Thread(target=self._run, name="mdap-journal", daemon=True)
+        self._thread.start()
+
+    def put(self, item: T) -> int:
+        """Hand over one item and return its ticket, counted from 1; raises JournalError after a failure or a close."""
+        with self._lock:
+            if self._closing:
+                raise self._refusal()
+            self._queue.append(item)
+            self._given = ticket = self._given + 1
+            waiting = len(self._queue)
+            if waiting == 1 or waiting == GATHER:
+                self._signal.put(None)
+        return ticket
+
+    async def wait(self, ticket: int) -> None:
+        """Return once `ticket` is durable; raises JournalError if it cannot be."""
+        loop = asyncio.get_running_loop()
+        promise: asyncio.Future[None] = loop.create_future()
+        if self._enlist(ticket, loop, promise):
+            await promise
+
+    def flush(self) -> None:
+        """Block until all that was handed over is durable; raises JournalError if it cannot be."""
+        promise: concurrent.futures.Future[None] = concurrent.futures.Future()
+        if self._enlist(self._given, None, promise):
+            promise.result()
+
+    def close(self) -> None:
+        """Flush and end the thread; raises JournalError if something was lost and nobody has been told so far."""
+        with self._lock:
+            self._closing = True
+            self._signal.put(None)
+        self._thread.join()
+        if self._failure is not None and self._durable < self._given and not self._told:
+            raise self._refusal()
+
+    def _enlist(self, ticket: int, loop: asyncio.AbstractEventLoop | None, promise: Promise) -> bool:
+        with self._lock:
+            if ticket <= self._durable:
+                return False
+            if self._failure is not None:
+                raise self._refusal()
+            self._waiters.append((ticket, loop, promise))
+            if ticket > self._taken:
+                self._signal.put(None)
+        return True
+
+    def _refusal(self) -> JournalError:
+        if self._failure is None:
+            return JournalError("the journal is closed", remedy="open it again")
+        self._told = True
+        # A new one each time: one exception raised in many places gathers all their tracebacks.
+        return JournalError(self._failure.message, remedy=self._failure.remedy)
+
+    def _run(self) -> None:
+        failure = JournalError("the journal's writer broke off", remedy="see the traceback that it printed")
+        try:
+            while batch := self._take():
+                self._write(batch)
+                self._settle(self._taken)
+                self._after()
+            failure = JournalError("the journal is closed", remedy="open it again")
+        except JournalError as error:
+            failure = error
+        finally:
+            self._fail(failure)
+
+    def _take(self) -> list[T]:
+        """Return what is to be written together; nothing once closed and empty."""
+        while not self._queue and not self._closing:
+            self._signal.get()
+        if len(self._queue) < GATHER and not self._waiters and not self._closing:
+            with contextlib.suppress(Empty):
+                self._signal.get(timeout=LINGER)
+        with self._lock:
+            batch, self._queue = self._queue, []
+            self._taken = self._given
+            # Every signal so far was about this batch; one left over would cut the next gathering short.
+            while not self._signal.empty():
+                self._signal.get_nowait()
+        return batch
+
+    def _settle(self, ticket: int) -> None:
+        with self._lock:
+            self._durable = ticket
+            ready = [waiter for waiter in self._waiters if waiter[0] <= ticket]
+            if ready:
+                self._waiters = [waiter for waiter in self._waiters if waiter[0] > ticket]
+        self._publish(ticket)
+        _wake(ready, None)
+
+    def _fail(self, failure: JournalError) -> None:
+        with self._lock:
+            self._failure = failure
+            self._closing = True
+            ready, self._waiters = self._waiters, []
+            self._told = self._told or bool(ready)
+        _wake(ready, failure)
+
+
+def _wake(ready: list[Waiter], failure: JournalError | None) -> None:
+    """Keep the promises, with one wake-up for each event loop among them."""
+    loops: dict[asyncio.AbstractEventLoop | None, list[Promise]] = {}
+    for _, loop, promise in ready:
+        loops.setdefault(loop, []).append(promise)
+    for loop, promises in loops.items():
+        if loop is None:
+            _keep(promises, failure)
+        else:
+            # A loop that has closed meanwhile has nobody left to wake.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_keep, promises, failure)
+
+
+def _keep(promises: list[Promise], failure: JournalError | None) -> None:
+    for promise in promises:
+        if promise.done():
+            continue
+        if failure is None:
+            promise.set_result(None)
+        else:
+            promise.set_exception(JournalError(failure.message, remedy=failure.remedy))
