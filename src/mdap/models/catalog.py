@@ -45,9 +45,8 @@ def as_model(given: Model | str | Callable[..., Any]) -> Model:
         return _shipped(spec) if spec.name in MODELS else _own(spec, given)
     if isinstance(given, type):
         raise UsageError(f"{given.__name__} is a class, not a model", remedy=f"make one of it: {given.__name__}()")
-    if inspect.iscoroutinefunction(getattr(given, "complete", None)) and isinstance(getattr(given, "spec", None), str):
-        model: Any = given
-        return cast(Model, model)
+    if callable(getattr(given, "complete", None)) and isinstance(getattr(given, "spec", None), str):
+        return cast(Model, given)
     if callable(given):
         return Function(given)
     raise UsageError(
