@@ -9,15 +9,16 @@ import sys
 import tempfile
 import time
 from asyncio import TaskGroup
+from hashlib import blake2b
 from pathlib import Path
-
-from mdap.models.catalog import model as model_named
+from typing import Any
 
 import mdap
 from benchmarks.figures import Figure, run_process
 from mdap.core.canonical import canonical
 from mdap.core.keyed import draw_seed
 from mdap.core.records import Draw, Prompt, Request
+from mdap.models.catalog import as_model
 from mdap.tasks.catalog import task as task_named
 
 TASK = "hanoi:disks=20"
@@ -28,8 +29,9 @@ ROUNDS = 5
 
 async def bare_loop(steps: int) -> float:
     """Return the microseconds a step of a loop that does the same work with no record, flag, cap, budget or journal."""
-    task = task_named(TASK)
-    model = model_named(MODEL).bind(task)
+    task: Any = task_named(TASK)
+    model: Any = as_model(MODEL)
+    model = model.bind(task)
     state = task.start()
 
     async def sample(prompt: Prompt, step: int, slot: int) -> tuple[bytes, object]:
@@ -41,7 +43,7 @@ async def bare_loop(steps: int) -> float:
     began = time.perf_counter()
     for step in range(steps):
         messages = task.prompt(state)
-        prompt = Prompt(tuple(messages), str(step))
+        prompt = Prompt(messages, blake2b(messages[1].content.encode()).hexdigest())
         counts: dict[bytes, int] = {}
         after: dict[bytes, object] = {}
         while 3 - _lead(counts):

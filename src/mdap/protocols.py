@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from mdap.core.ballot import Rule
 from mdap.core.history import Decided, Entry, History, RunHead, Snapshot
 from mdap.core.records import Decision, Message, Move, Request, Response, Sample, State, Step
 
 Decide: TypeAlias = Callable[[Step], Awaitable[Decision]]
-Complete: TypeAlias = Callable[[Request], Awaitable[Response]]
+Complete: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ from hashlib import blake2b
 from struct import Struct
 
 _KEY = Struct("<qqq")
+_WORDS = [Struct(f"<{count}Q") for count in range(9)]
 _SPREAD = 0x9E3779B1  # odd, close to 2**32 divided by the golden ratio
 _SEED_MASK = 0x7FFFFFFF  # 31 bits: every server that takes a seed takes these
 
@@ -23,5 +24,5 @@ def draw_seed(seed: int, item: int, step: int, slot: int, redraw: int) -> int:
 
 def uniforms(key: bytes, count: int = 8) -> tuple[float, ...]:
     """Return `count` numbers in [0, 1), at most 8, that depend on `key` alone (53 bits each)."""
-    words = Struct(f"<{count}Q").unpack(blake2b(key, digest_size=8 * count).digest())
+    words = _WORDS[count].unpack(blake2b(key, digest_size=8 * count).digest())
     return tuple((word >> 11) * 2.0**-53 for word in words)

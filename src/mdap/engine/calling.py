@@ -14,6 +14,7 @@ from mdap.core.events import Called, Event, Retried
 from mdap.core.history import Spend
 from mdap.core.keyed import uniforms
 from mdap.core.records import Request, Response
+from mdap.engine.begun import Begun
 from mdap.protocols import Clock, Complete
 
 Emit = Callable[[Event], None] | None
@@ -27,9 +28,16 @@ def timed(complete: Complete, timeout: float) -> Complete:
     """Return `complete` that fails as `timeout` (to be retried) once a call has taken `timeout` seconds."""
 
     async def _call(request: Request) -> Response:
+        call = complete(request)
+        try:
+            first = call.send(None)
+        except StopIteration as ended:  # it never waited: a timer would cost more than the call
+            reply: Response = ended.value
+            return reply
         try:
             async with asyncio.timeout(timeout):
-                return await complete(request)
+                rest: Response = await Begun(call, first)
+                return rest
         except TimeoutError:
             raise ModelError(
                 f"no reply within {timeout:g} s", kind="timeout", remedy="raise --timeout", step=request.draw.step
@@ -89,12 +97,19 @@ class Meter:
         one that the provider refused with a status counts as a call of no tokens.
         """
 
+        counted, observed = self.budget.is_counted, self._emit is not None
+
         async def _call(request: Request) -> Response:
             if self._stop is not None:
                 raise self._stop
-            reserved = await self._reserve(request)
+            reserved = 0
+            if counted:
+                reserved = await self._reserve(request)
+            else:
+                self.budget.reserve(0)
             used = reserved
-            self.tell(Called(1))
+            if observed:
+                self.tell(Called(1))
             try:
                 response = await complete(request)
                 if response.usage is not None:
@@ -105,7 +120,8 @@ class Meter:
             finally:
                 self.budget.settle(reserved, used)
                 self._settled.set()
-                self.tell(Called(-1))
+                if observed:
+                    self.tell(Called(-1))
             self._check_bill(used, reserved)
             return response
 

@@ -110,8 +110,10 @@ async def _draw(asking: Asking, poll: Poll, prompt: Prompt, reader: Reader, batc
             await get_vote(asking, poll.step, prompt, batch[0], reader, allowance)
         else:
             async with TaskGroup() as group:
-                for slot in batch:
+                for slot in batch[1:]:
                     group.create_task(_draw_one(asking, poll.step, prompt, slot, reader, allowance))
+                # This task would only wait: it makes the first draw itself.
+                await _draw_one(asking, poll.step, prompt, batch[0], reader, allowance)
     except BaseExceptionGroup as group_of_errors:
         # What is no error of mdap ended the others of its batch; it is raised as it would be from a batch of one.
         raise group_of_errors.exceptions[0] from None
