@@ -184,6 +184,7 @@ class Chancy:
         self.requests: list[Request] = []
         self.began: list[float] = []
         self.replies = 0
+        self.answered: list[tuple[int, int, int]] = []
         self.tokens = 0
         self.open = 0
         self.most_open = 0
@@ -232,6 +233,7 @@ class Chancy:
         sent = sum(len(m.content.encode()) for m in request.messages)
         usage = Usage(int(sent * self.most_used * used), int(request.max_tokens * self.most_used * used))
         self.replies += 1
+        self.answered.append((request.draw.step, request.draw.slot, request.draw.redraw))
         self.tokens += usage.tokens_in + usage.tokens_out
         return Response(text, finish, usage)
 
@@ -255,16 +257,12 @@ class Watched:
         before_append: Callable[[Entry], None] | None = None,
         fail_wait_at: int | None = None,
     ) -> None:
+        self.durable = 0
         self.inner = open_journal(None) if inner is None else inner
         self.entries: list[Entry] = []
         self.head_given: RunHead | None = None
-        self.synced = 0
         self.most_waiting = 0
         self._delay, self._before, self._fail_wait_at = delay, before_append, fail_wait_at
-
-    @property
-    def durable(self) -> int:
-        return self.synced if self._delay else len(self.entries)
 
     @property
     def waiting(self) -> int:
@@ -276,6 +274,8 @@ class Watched:
             self._before(entry)
         self.entries.append(entry)
         self.inner.append(run, entry)
+        if not self._delay:
+            self.durable = len(self.entries)
         self.most_waiting = max(self.most_waiting, self.waiting)
         return len(self.entries)
 
@@ -284,7 +284,7 @@ class Watched:
             raise JournalError("the disk is full")
         if self._delay:
             await asyncio.sleep(self._delay)
-            self.synced = max(self.synced, ticket)
+            self.durable = max(self.durable, ticket)
 
     def create(self, head: RunHead) -> None:
         self.head_given = head

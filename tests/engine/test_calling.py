@@ -103,7 +103,7 @@ def test_calls_beyond_the_limit_wait_for_a_place_in_the_order_in_which_they_came
         one_of = limited(complete, 2)
         async with asyncio.TaskGroup() as group:
             for slot in range(5):
-                group.create_task(one_of(request(slot)))  # type: ignore[arg-type]
+                group.create_task(one_of(request(slot)))
 
     run_virtual(main())
     assert begun == [(0, 0.0), (1, 0.0), (2, 10.0), (3, 10.0), (4, 20.0)]
@@ -256,7 +256,7 @@ def test_a_call_that_does_not_fit_yet_waits_for_those_in_flight() -> None:
         complete = meter(budget).metered(answering(10, Usage(5, 5)))
         async with asyncio.TaskGroup() as group:
             for slot in range(3):
-                group.create_task(complete(request(slot)))  # type: ignore[arg-type]
+                group.create_task(complete(request(slot)))
         return await now()
 
     assert run_virtual(main()) == 30.0
@@ -270,7 +270,7 @@ def test_a_call_that_can_never_fit_is_refused_once_nothing_is_in_flight() -> Non
         complete = meter(budget).metered(answering(10))
         async with asyncio.TaskGroup() as group:
             for slot in range(2):
-                group.create_task(complete(request(slot)))  # type: ignore[arg-type]
+                group.create_task(complete(request(slot)))
             await asyncio.sleep(1)
             with pytest.raises(BudgetReached, match="2 calls taken"):
                 await complete(request(2))
@@ -294,7 +294,7 @@ def test_a_lease_is_durable_before_the_call_that_needs_it() -> None:
         call = Meter(Budget(Limits(calls=100), Spend()), LoopClock(), lease, None).metered(complete)
         async with asyncio.TaskGroup() as group:
             for slot in range(3):
-                group.create_task(call(request(slot)))  # type: ignore[arg-type]
+                group.create_task(call(request(slot)))
 
     run_virtual(main())
     # While the first lease was written, two more calls had reserved: the second lease covers both.

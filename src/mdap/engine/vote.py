@@ -76,9 +76,10 @@ async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reade
         began = asking.clock.now()
         response = await asking.complete(request)
         latency = asking.clock.now() - began
-        slot.redraws += 1
         flagged = first_flag(asking.flags, response, request)
         read = reader.read(response.text) if flagged is None else RedFlag(flagged[1], name=flagged[0])
+        # Not before: a reply that the task broke on was not judged, and is asked for again once the task is mended.
+        slot.redraws += 1
         if type(read) is Vote:
             slot.samples.append(_sample(slot, response, latency, prompt, key=read.key))
             slot.vote = read
