@@ -34,6 +34,7 @@ from mdap.models.catalog import as_model
 from mdap.observers import Observer, fan_out
 from mdap.protocols import Clock, Journal, Model, Rule, Task
 from mdap.result import Reopen, Result
+from mdap.tasks.catalog import in_form
 from mdap.tasks.catalog import task as task_named
 
 DEFAULT_K = 3
@@ -175,6 +176,8 @@ async def resume(
                 )
             if history.snapshot.state is ABSENT:  # killed between its creation and its first state
                 store.append(head.id, Snapshot(0, plain(parts.view.start())))
+            if history.snapshot.state is ABSENT:  # killed after the run was made and before its start was durable
+                store.append(head.id, Snapshot(0, plain(parts.view.start())))
             store.append(head.id, Resumed(msgspec.to_builtins(parts.settings)))
             if changed:
                 await store.wait_durable(store.append(head.id, Epoch(book.steps, now)))
@@ -272,7 +275,8 @@ def _parts(
     replace: Sequence[RedFlagCheck] | None,
     extra: Sequence[RedFlagCheck],
 ) -> Parts:
-    view, chosen, owned = TaskView(task_named(task)), as_model(model), isinstance(model, str)
+    chosen, owned = as_model(model), isinstance(model, str)
+    view = TaskView(in_form(task_named(task), getattr(chosen, "prompt_form", None)))
     chosen = chosen.bind(view.task) if hasattr(chosen, "bind") else chosen
     decided = settings(chosen)
     return Parts(view, chosen, redflags.red_flags(decided.flag_tokens, extra=extra, replace=replace), decided, owned)

@@ -15,7 +15,8 @@ from mdap.core.records import ABSENT, Message, Move, Prompt, State, Vote
 from mdap.protocols import Task
 
 _plain = msgspec.json.Decoder()
-_encoder = msgspec.json.Encoder()
+# Sets have no order of their own, and two processes must store the same: hence objects are sorted as well.
+_encoder = msgspec.json.Encoder(order="deterministic")
 
 
 def plain(value: Any) -> Any:
