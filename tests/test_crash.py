@@ -149,7 +149,7 @@ def test_a_run_killed_at_two_hundred_random_moments_ends_as_if_it_never_was(
     rng = random.Random(7)
     kills = rounds = 0
     while kills < 200:
-        path, notes, lives = tmp_path / f"{rounds}.db", tmp_path / f"{rounds}.notes", []
+        path, notes, lives = tmp_path / f"{rounds}.db", tmp_path / f"{rounds}.notes", list[tuple[int, int]]()
         done = False
         while not done and len(lives) < 60:
             moment = rng.expovariate(1 / 0.03)
