@@ -26,6 +26,7 @@ class Task(Protocol):
     `vote_on: Literal["action", "pair"]`,
     `check(state, move) -> str | None` (a legality oracle: the reason why a move is illegal; raises nothing),
     `kind(state) -> str`, `key(move) -> Any` (what two equal votes share; default: the canonical form),
+    `in_form(form) -> Task` (the same task with prompts and replies in another form, for a model with `prompt_form`),
     `schema` (JSON Schema of what is voted on: makes 1 and 1.0 equal where it says number, arrays sets where it says
     uniqueItems), `draft(state) -> Move | None` (a guess, used by lookahead alone),
     `answer(state) -> Move | None` (the known right move, or None where there is none: for calibration, simulated models
@@ -53,7 +54,8 @@ class Model(Protocol):
     """Something that answers requests. It knows nothing of voting.
 
     Optional, found by presence: `bind(task) -> Model` (a simulated model learns its task), `close()` (async),
-    `first_temperature` and `temperature` (what votes are drawn at; None: send none).
+    `first_temperature` and `temperature` (what votes are drawn at; None: send none), `prompt_form: str` (the form in
+    which a task that has `in_form` writes for this model), `identity: str` (what the fingerprint holds for `spec`).
     """
 
     spec: str

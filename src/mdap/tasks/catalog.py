@@ -26,6 +26,18 @@ def task(given: str | Task) -> Task:
     return _checked(_named(parse_spec(given), given) if isinstance(given, str) else given, given)
 
 
+def in_form(task: Task, form: str | None) -> Task:
+    """Return `task` with prompts and replies in the form that a model asks for, or as it is where it has no forms.
+
+    `form` None stands for a model that asks for none. Raises UsageError for a form that the task lacks.
+    """
+    rendered = getattr(task, "in_form", None)
+    if form is None or rendered is None:
+        return task
+    made: Task = rendered(form)
+    return made
+
+
 _METHODS = ("start", "is_done", "prompt", "parse")
 _BARE = {"hanoi": "disks", "running_sum": "length"}
 
@@ -105,4 +117,4 @@ def _checked(found: Any, given: Any) -> Task:
     return made
 
 
-__all__ = ["TASKS", "task"]
+__all__ = ["TASKS", "in_form", "task"]

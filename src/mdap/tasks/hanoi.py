@@ -16,24 +16,29 @@ import msgspec
 from mdap.core.errors import RedFlag, UsageError
 from mdap.core.records import Message, Move
 from mdap.core.spec import write_spec
+from mdap.tasks.compact import compact_prompt, compact_reply, parse_compact, read_compact, repair_compact
 
 Pegs: TypeAlias = list[list[int]]
 Action: TypeAlias = list[int]
 State: TypeAlias = list[Any]  # [Pegs, Action | None]
 Parser: TypeAlias = Literal["strict", "repair"]
+Form: TypeAlias = Literal["words", "compact"]
 
 MOST_DISKS = 60  # 2**60 - 1 steps: more would not fit the 64-bit counters of journals and progress
 
 
-def hanoi(disks: int = 10, oracle: bool = False, start: int = 0, parser: Parser = "strict") -> Hanoi:
+def hanoi(
+    disks: int = 10, oracle: bool = False, start: int = 0, parser: Parser = "strict", form: Form = "words"
+) -> Hanoi:
     """Return the task of moving `disks` disks from peg 0 to peg 2 in 2**disks - 1 moves, or those from `start` on.
 
     Without `oracle`, as in the paper, votes are on the move together with the state that the model wrote. With it
     votes are on the move, illegal moves are red flags, and code computes the next state. `start` is a step of the
     standard path. `parser` "repair" closes a missing bracket and does not count the disks: it is there so that its
-    harm can be measured. Raises UsageError for disks outside 1 to 60 and a `start` past the path.
+    harm can be measured. The form "compact" writes prompts and replies in a few digits each (`mdap.tasks.compact`).
+    Raises UsageError for disks outside 1 to 60 and a `start` past the path.
     """
-    return (HanoiWithOracle if oracle else Hanoi)(disks, start, parser)
+    return (HanoiWithOracle if oracle else Hanoi)(disks, start, parser, form)
 
 
 class Hanoi:
@@ -42,14 +47,16 @@ class Hanoi:
     version: Final = 1
     vote_on: Literal["action", "pair"] = "pair"
 
-    def __init__(self, disks: int = 10, start: int = 0, parser: Parser = "strict") -> None:
+    def __init__(self, disks: int = 10, start: int = 0, parser: Parser = "strict", form: Form = "words") -> None:
         if not 1 <= disks <= MOST_DISKS:
             raise UsageError(f"hanoi: disks={disks} is out of range", remedy=f"give 1 to {MOST_DISKS} disks")
         if not 0 <= start < 2**disks:
             raise UsageError(f"hanoi: start={start} is no step of {disks} disks", remedy=f"give 0 to {2**disks - 1}")
         if parser not in ("strict", "repair"):
             raise UsageError(f"hanoi: parser={parser!r} is unknown", remedy="give strict or repair")
-        self.disks, self.parser = disks, parser
+        if form not in ("words", "compact"):
+            raise UsageError(f"hanoi: form={form!r} is unknown", remedy="give words or compact")
+        self.disks, self.parser, self.form = disks, parser, form
         self.steps = 2**disks - 1 - start
         self._first = start
         # An even stack ends on peg 2 when disk 1 goes 0, 1, 2; an odd one would end on peg 1, so it goes 0, 2, 1.
@@ -64,7 +71,8 @@ class Hanoi:
         """The task as it is written on a command line."""
         oracle = True if self.vote_on == "action" else None
         parser = None if self.parser == "strict" else self.parser
-        options = {"disks": self.disks, "oracle": oracle, "start": self._first or None, "parser": parser}
+        form = None if self.form == "words" else self.form
+        options = {"disks": self.disks, "oracle": oracle, "start": self._first or None, "parser": parser, "form": form}
         return write_spec("hanoi", options)
 
     def __eq__(self, other: object) -> bool:
@@ -75,6 +83,10 @@ class Hanoi:
 
     def __repr__(self) -> str:
         return f"<{self.spec}>"
+
+    def in_form(self, form: Form) -> Hanoi:
+        """Return the same task with prompts and replies in another form; raises UsageError for one it lacks."""
+        return type(self)(self.disks, self._first, self.parser, form)
 
     def start(self) -> State:
         """Return the state at step `start` of the standard path, in time that grows with the disks alone."""
@@ -88,9 +100,14 @@ class Hanoi:
         """Return whose turn it is: the two halves of the strategy are not equally hard."""
         return "disk 1" if _is_turn_of_disk_1(state[1]) else "other"
 
-    def prompt(self, state: State) -> tuple[Message, Message]:
-        """Return rules and format as the system's message, strategy and state as the user's; any state renders."""
+    def prompt(self, state: State) -> tuple[Message, ...]:
+        """Return rules and format as the system's message, strategy and state as the user's; any state renders.
+
+        The compact form is one message, which cannot say that a disk lies on a smaller one: that is a ValueError.
+        """
         pegs, previous = state
+        if self.form == "compact":
+            return (Message("user", compact_prompt(pegs, previous)),)
         before = _text(previous) if previous else "none"
         return (
             self._system,
@@ -103,6 +120,9 @@ class Hanoi:
         Strict: three integers, and lists that hold every disk once. Legality, order on the pegs and agreement of the
         two are not looked at. Raises RedFlag.
         """
+        if self.form == "compact":
+            action, pegs = parse_compact(text, self.disks) if self.parser == "strict" else repair_compact(text)
+            return Move(action, [pegs, action])
         lowered = text.translate(_LOWER)
         action = _parse_move(lowered)
         if self.parser == "repair":
@@ -114,6 +134,8 @@ class Hanoi:
 
     def write(self, move: Move) -> str:
         """Return the reply that says `move`."""
+        if self.form == "compact":
+            return compact_reply(move.action, move.next_state[0])
         return f"move = {_text(move.action)}\nnext_state = {_text(move.next_state[0])}"
 
     def apply(self, state: State, action: Action) -> State:
@@ -138,6 +160,8 @@ class Hanoi:
         """Return the state that `prompt` rendered; raises ValueError for a prompt of another task."""
         texts = [m.content for m in messages if m.role == "user"]
         text = texts[-1] if texts else ""
+        if self.form == "compact":
+            return read_compact(text, self.disks)
         head, sign, pegs = text.removesuffix(self._after).partition(self._between)
         previous = head.removeprefix(self._before)
         if not (sign and text.startswith(self._before) and text.endswith(self._after)):
@@ -158,7 +182,7 @@ class Hanoi:
         right = self.answer(state)
         found: list[Move] = []
         for move in _slips(state[0], self._next(state)):
-            if move != right and move not in found:
+            if move != right and move not in found and (self.form == "words" or _is_sorted(move.next_state[0])):
                 found.append(move)
         return found
 
@@ -229,6 +253,10 @@ def _home_of_disk_1(pegs: Pegs) -> int | None:
         if peg and peg[-1] == 1:
             return index
     return None
+
+
+def _is_sorted(pegs: Pegs) -> bool:
+    return all(peg == sorted(peg, reverse=True) for peg in pegs)
 
 
 def _illegal(pegs: Pegs, action: Action) -> str | None:
