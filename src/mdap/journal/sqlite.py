@@ -161,9 +161,10 @@ class SqliteJournal:
     def history(self, run: str) -> History:
         """Return what a resume needs. Without a snapshot yet, that is step 0 with the state ABSENT."""
         self._flush()
+        number, head, _, _ = self._load(run)
         # In one read transaction: another process may be writing.
         with self._lock, self._reading():
-            number, head, _, book = self._load(run)
+            book = self._load(run)[3]
             snapshot = self._snapshot(number, book.steps)
             tail = list(self._decisions(number, snapshot.step))
         return History(head, book, snapshot, tail)
