@@ -54,6 +54,7 @@ class Request(msgspec.Struct, frozen=True):
     """One call to be made. `temperature` None: send none. `seed` is derived from the run's seed and the draw.
 
     `state` is what the prompt was rendered from: a model in the same process may look at it, no wire carries it.
+    `schema` is the JSON Schema that a provider which can is to hold its reply to; None: free text.
     """
 
     prompt: Prompt
@@ -62,6 +63,7 @@ class Request(msgspec.Struct, frozen=True):
     temperature: float | None
     max_tokens: int
     state: State = None
+    schema: Any = None
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -70,19 +72,33 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens as the provider reported them."""
+    """Tokens as the provider reported them.
+
+    `cached` and `cache_written` are the parts of `tokens_in` that were read from, and written to, the provider's cache
+    of prompts; `reasoning` is the part of `tokens_out` that is not in the reply's text.
+    """
 
     tokens_in: int = 0
     tokens_out: int = 0
+    cached: int = 0
+    cache_written: int = 0
+    reasoning: int = 0
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
-    """One reply. `usage` None: the provider reported none. `id` is the provider's own name for the reply."""
+    """One reply. `usage` None: the provider reported none. `id` is the provider's own name for the reply.
+
+    `logprob` is the sum of the log-probabilities of the reply's tokens, where they were asked for and came. `model`
+    is what answered, in the provider's words. `from_cache`: a header says that a cache gave the reply, not the model.
+    """
 
     text: str
     finish: Finish = "stop"
     usage: Usage | None = None
     id: str = ""
+    logprob: float | None = None
+    model: str = ""
+    from_cache: bool = False
 
 
 class Move(msgspec.Struct, frozen=True):

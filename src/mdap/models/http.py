@@ -1,4 +1,4 @@
-"""One POST over HTTP, and what can go wrong with it as errors with stable words. Knows no dialect, never retries."""
+"""One call over HTTP, and what can go wrong with it as errors with stable words. Knows no dialect, never retries."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import io
 import math
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import aiohttp
 from yarl import URL
@@ -36,29 +36,62 @@ class Reply(NamedTuple):
     body: bytes
 
 
+class Tape(Protocol):
+    """What may stand between an endpoint and its server: something that records calls, or answers in its place."""
+
+    secrets: set[str]
+
+    async def call(self, method: str, path: str, body: bytes, send: Callable[[], Awaitable[Reply]]) -> Reply:
+        """Return the reply to a call that `send` would make."""
+
+
 class Endpoint:
     """One URL that bodies are posted to, over connections that are kept alive, one pool for each event loop.
 
     `headers` go with every call. `secret` is removed from every message. `timeout` is for a whole call, in seconds.
+    `tape` records the calls, or answers them.
     """
 
-    def __init__(self, url: str, *, headers: Mapping[str, str], secret: str = "", timeout: float) -> None:
+    def __init__(
+        self, url: str, *, headers: Mapping[str, str], secret: str = "", timeout: float, tape: Tape | None = None
+    ) -> None:
         self.url = URL(url)
-        self._headers = {"Content-Type": "application/json", "User-Agent": "mdap", **headers}
+        self._headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "mdap",
+            # Draws of a model without seeds are equal in every byte: no cache on the way may answer the second.
+            "Cache-Control": "no-cache, no-store",
+            **headers,
+        }
         self._secret = secret
         self._timeout = timeout
+        self._tape = tape
         self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
+        if tape is not None and secret:
+            tape.secrets.add(secret)
 
     async def post(self, body: bytes) -> Reply:
         """Post once and return the reply, whatever its status; raises ModelError where there is none.
 
         Kinds: timeout, dropped, truncated-body, unreachable, dns, certificate, tls, too-large, not-http.
         """
+        if self._tape is None:
+            return await self._send("POST", self.url, body)
+        return await self._tape.call("POST", self.url.path, body, lambda: self._send("POST", self.url, body))
+
+    async def get(self, path: str) -> Reply:
+        """Return what another path of the same server answers, whatever its status; raises as `post` does."""
+        url = self.url.origin().join(URL(path))
+        if self._tape is None:
+            return await self._send("GET", url, b"")
+        return await self._tape.call("GET", url.path, b"", lambda: self._send("GET", url, b""))
+
+    async def _send(self, method: str, url: URL, body: bytes) -> Reply:
         session = self._sessions.get(asyncio.get_running_loop()) or self._open()
         # In one piece a megabyte would keep the event loop from everything else.
         data = body if len(body) < _LARGE else io.BytesIO(body)
         try:
-            async with session.post(self.url, data=data, allow_redirects=False) as response:
+            async with session.request(method, url, data=data, allow_redirects=False) as response:
                 whole = await _whole(response)
                 if whole is not None:
                     return Reply(response.status, response.headers, whole)
@@ -76,10 +109,11 @@ class Endpoint:
         for loop in [loop for loop in self._sessions if loop is running or loop.is_closed()]:
             await self._sessions.pop(loop).close()
 
-    def refusal(self, reply: Reply, told: str, *, remedies: Mapping[int, str]) -> ModelError:
+    def refusal(self, reply: Reply, told: str, *, remedy: str, wait: float | None = None) -> ModelError:
         """Return the error for a reply with an error status; `told` is what its server says, cut and without the key.
 
-        ModelError, to be tried again, for 408, 409, 425, 429 and 5xx; ModelRejected for any other.
+        ModelError, to be tried again, for 408, 409, 425, 429 and 5xx; ModelRejected, with the remedy, for any other.
+        `wait` is for how many seconds the body asks, where the headers do not say it.
         """
         status = reply.status
         if 300 <= status < 400:
@@ -91,8 +125,10 @@ class Endpoint:
             )
         message = f"HTTP {status} from {self.url}: {self.clean(told) or 'no message'}"
         if status in _RETRYABLE or status >= 500:
-            return ModelError(message, kind=str(status), status=status, retry_after=retry_after(reply.headers))
-        return ModelRejected(message, kind=str(status), status=status, remedy=remedies.get(status, ""))
+            told_wait = retry_after(reply.headers)
+            seconds = wait if told_wait is None else told_wait
+            return ModelError(message, kind=str(status), status=status, retry_after=seconds)
+        return ModelRejected(message, kind=str(status), status=status, remedy=remedy)
 
     def clean(self, text: str) -> str:
         """Return foreign text fit for a message: on one line, at most 300 characters, without the key."""
@@ -138,6 +174,7 @@ def _no_such_host(why: Exception) -> bool:
 
 
 _CHECK = "is the server running, and is it the one that the base URL names?"
+_AGAIN = "if it goes on, look into the server's own log, or lower --in-flight"
 # By class, the most special first: the word that the engine counts (it must not change), what is said, what to do.
 _FAILURES: tuple[tuple[type[Exception], str, str, str], ...] = (
     (
@@ -156,9 +193,9 @@ _FAILURES: tuple[tuple[type[Exception], str, str, str], ...] = (
     # A connect that runs into the limit of the call is a timeout, though it is a connection error too.
     (TimeoutError, "timeout", "no reply from {url} within {timeout:g} s", "raise the timeout if replies take longer"),
     (aiohttp.ClientConnectorError, "unreachable", "cannot reach {url}", _CHECK),
-    (aiohttp.ClientPayloadError, "truncated-body", "{url} broke off in the middle of a reply", ""),
+    (aiohttp.ClientPayloadError, "truncated-body", "{url} broke off in the middle of a reply", _AGAIN),
     (aiohttp.ClientResponseError, "not-http", "{url} did not answer in HTTP", _CHECK),
-    (Exception, "dropped", "{url} closed the connection without a reply", ""),
+    (Exception, "dropped", "{url} closed the connection without a reply", _AGAIN),
 )
 
 
@@ -217,7 +254,7 @@ def check_base_url(text: str) -> str:
         # It stands in the spec, in the journal and in messages, so nothing secret may hide in it, nor a comma.
         raise UsageError(
             f"the base URL at host {url.host} may hold no user, password, query, fragment or comma",
-            remedy="give the key in OPENAI_API_KEY, the URL as http://127.0.0.1:8000/v1",
+            remedy="give the key in its own variable, such as OPENAI_API_KEY, the URL as http://127.0.0.1:8000/v1",
         )
     if url.scheme not in ("http", "https") or not url.host:
         raise UsageError(f"base URL {text!r} is not http:// or https://", remedy="write it as http://127.0.0.1:8000/v1")

@@ -1,143 +1,102 @@
-"""The OpenAI chat dialect: how a request is written, how a reply, a finish reason and an error are read. No retries."""
+"""The OpenAI chat dialect: how a request is written, and how replies and finish reasons are read."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from mdap.core.errors import ModelError, ModelRejected, UsageError
 from mdap.core.records import Finish, Message, Request, Response, Usage
-from mdap.core.spec import write_spec
-from mdap.models.http import Endpoint, Reply, check_base_url, is_html, page_title
-
-VENDOR_URL = "https://api.openai.com/v1"
+from mdap.models.http import Tape
+from mdap.models.profiles import Profile
+from mdap.models.remote import Remote, aborted, link
 
 
 def openai(
-    model: str, base_url: str | None = None, api_key: str | None = None, timeout: float = 600.0
+    model: str,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    timeout: float = 600.0,
+    logprobs: bool = False,
+    record_http: str | Tape | None = None,
+    replay_http: str | Tape | None = None,
 ) -> ChatCompletions:
     """Return a model behind any OpenAI-compatible chat endpoint.
 
     `model` is the server's name for it. `base_url` ends before /chat/completions (default: OPENAI_BASE_URL, else the
     vendor's own); `api_key` defaults to OPENAI_API_KEY, and only the vendor's own URL needs one. `timeout` is for one
-    call, in seconds: a backstop, so long that the limit of a run, which has its own, comes first. Raises UsageError,
-    before any call, for what no call could be made with.
+    call, in seconds: a backstop, so long that the limit of a run, which has its own, comes first. `logprobs` asks for
+    log-probabilities, which `Response.logprob` sums. `record_http` and `replay_http` name a cassette that calls are
+    written to, or answered from: see `mdap.models.cassette`. Raises UsageError, before any call, for what no call
+    could be made with.
     """
-    base = check_base_url(base_url or os.environ.get("OPENAI_BASE_URL") or VENDOR_URL)
-    key = (api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
-    if not model or any(c in model for c in ",=") or model != model.strip():
-        raise UsageError(f"model name {model!r} is empty or holds a comma, = or outer spaces", remedy="openai:MODEL")
-    if not timeout > 0:
-        raise UsageError(f"timeout {timeout!r} is not above 0", remedy="give seconds, such as 60")
-    if not key and base == VENDOR_URL:
-        raise UsageError(
-            f"openai:{model} needs a key, and OPENAI_API_KEY is not set",
-            remedy="export OPENAI_API_KEY=..., or point --base-url at a server that needs none",
+    return ChatCompletions(link("openai", model, base_url, api_key, timeout, logprobs, record_http, replay_http))
+
+
+class ChatCompletions(Remote):
+    """A model that speaks chat completions."""
+
+    noun = "a chat completion"
+    caps = True
+    ending = "most base URLs end in /v1"
+
+    def path(self) -> str:
+        """Return the path of the endpoint."""
+        return "/chat/completions"
+
+    def auth(self, key: str) -> Mapping[str, str]:
+        """Return the key as a bearer."""
+        return {"Authorization": f"Bearer {key}"}
+
+    def write(self, request: Request, profile: Profile, n: int) -> bytes:
+        """Return the body of a request."""
+        named = profile.max_tokens == "max_tokens"
+        body = _Body(
+            self.model,
+            request.messages,
+            max_tokens=request.max_tokens if named else msgspec.UNSET,
+            max_completion_tokens=msgspec.UNSET if named else request.max_tokens,
         )
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise UsageError("the key in OPENAI_API_KEY holds characters that no key has", remedy="copy it again")
-    return ChatCompletions(model, base, key, timeout)
+        if profile.seed and n == 1:
+            body.seed = request.seed
+        if profile.temperature and request.temperature is not None:
+            body.temperature = request.temperature
+        if n > 1:
+            body.n = n
+        if self._logprobs and profile.logprobs:
+            body.logprobs = True
+        if request.schema is not None and profile.json_schema:
+            told = {"name": "answer", "strict": True, "schema": request.schema}
+            body.response_format = {"type": "json_schema", "json_schema": told}
+        return _encode(body)
 
-
-class ChatCompletions:
-    """A model that is asked over HTTP. Its spec names the server, but never the key and nothing a resume may change."""
-
-    def __init__(self, model: str, base_url: str, key: str, timeout: float) -> None:
-        self.model = model
-        self.base_url = base_url
-        self.spec = write_spec("openai", {"base_url": None if base_url == VENDOR_URL else base_url}, bare=model)
-        self._endpoint = Endpoint(
-            f"{base_url}/chat/completions",
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            secret=key,
-            timeout=timeout,
-        )
-
-    def __repr__(self) -> str:
-        return f"<model {self.spec}>"
-
-    async def complete(self, request: Request) -> Response:
-        """Make exactly one attempt; raises ModelError to be tried again, or ModelRejected, with the server's words."""
-        body = _Body(self.model, request.messages, request.max_tokens, request.seed, _or_unset(request.temperature))
-        reply = await self._endpoint.post(_encode(body))
-        if reply.status != 200:
-            raise self._refusal(reply)
-        return self._read(reply)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._endpoint.close()
-
-    def _read(self, reply: Reply) -> Response:
-        try:
-            completion = _decode(reply.body)
-        except (ValueError, RecursionError) as error:  # a ValueError also for text that is not UTF-8
-            raise self._unreadable(reply, str(error)) from None
+    def read(self, body: bytes) -> list[Response] | int:
+        """Return the replies in a body; all of its tokens are in the usage of each."""
+        completion = _decode(body)
         if not completion.choices:
-            raise self._unfinished(reply, completion)
-        choice = completion.choices[0]
-        text, refused = _text(choice.message)
-        reason = (choice.finish_reason or "stop").lower()
-        if reason in _BROKEN:
-            raise ModelError(f"{self._endpoint.url} gave the reply up: finish reason {reason}", kind="aborted")
-        finish = "refusal" if refused else _FINISH.get(reason, "stop")
-        return Response(text, finish, _usage(completion.usage), completion.id or "")
-
-    def _refusal(self, reply: Reply) -> ModelError:
-        told, code = (page_title(reply), "") if is_html(reply) else _told(reply.body)
-        if code == "insufficient_quota":
-            # A 429 by its number, but waiting does not fill an account.
-            return ModelRejected(
-                f"HTTP {reply.status} from {self._endpoint.url}: {self._endpoint.clean(told)}",
-                kind="quota",
-                status=reply.status,
-                remedy="add credit or raise the limit of the account, then resume",
-            )
-        return self._endpoint.refusal(reply, told, remedies=self._remedies())
-
-    def _remedies(self) -> dict[int, str]:
-        key = "set OPENAI_API_KEY to a key of this server"
-        return {
-            400: "the server does not take the request as it is: see its message",
-            401: key,
-            403: f"{key} that may use the model {self.model!r}",
-            404: f"does the server have a model {self.model!r}, and does the base URL {self.base_url} end as it should "
-            "(most end in /v1)?",
-            405: f"{self.base_url} is no chat endpoint: most base URLs end in /v1",
-            413: "the prompt is longer than the server takes",
-            422: "the server does not take the request as it is: see its message",
-        }
-
-    def _unreadable(self, reply: Reply, reason: str) -> ModelError:
-        url, clean = self._endpoint.url, self._endpoint.clean
-        if is_html(reply):
-            return ModelRejected(
-                f"{url} answered with a web page: {clean(page_title(reply))}",
-                kind="html",
-                remedy=f"is {self.base_url} the address of an API? Most base URLs end in /v1",
-            )
-        start = clean(reply.body[:80].decode(errors="replace"))
-        # Without a status, for this reply may well be on the bill.
-        return ModelError(f"the reply of {url} is not a chat completion ({reason}): {start}", kind="garbage")
-
-    def _unfinished(self, reply: Reply, completion: _Completion) -> ModelError:
-        # Gateways that have begun to answer can report an error with status 200 only; its true status is its code.
-        if completion.error is None:
-            return self._unreadable(reply, "it has no choices")
-        code = completion.error.get("code") if isinstance(completion.error, dict) else None
-        status = code if isinstance(code, int) and 400 <= code < 600 else 500
-        return self._refusal(reply._replace(status=status))
+            if completion.error is None:
+                raise ValueError("it has no choices")
+            # Gateways that have begun to answer can report an error with status 200 only; its code is its true status.
+            code = completion.error.get("code") if isinstance(completion.error, dict) else None
+            return code if isinstance(code, int) and 400 <= code < 600 else 500
+        usage = _usage(completion.usage)
+        choices = completion.choices
+        if len(choices) > 1:
+            choices = sorted(choices, key=lambda choice: choice.index)
+        return [_response(choice, completion, usage) for choice in choices]
 
 
 class _Body(msgspec.Struct, gc=False):
     model: str
     messages: tuple[Message, ...]
-    max_tokens: int
-    seed: int
-    temperature: float | msgspec.UnsetType
+    max_tokens: int | msgspec.UnsetType = msgspec.UNSET
+    max_completion_tokens: int | msgspec.UnsetType = msgspec.UNSET
+    seed: int | msgspec.UnsetType = msgspec.UNSET
+    temperature: float | msgspec.UnsetType = msgspec.UNSET
+    n: int | msgspec.UnsetType = msgspec.UNSET
+    logprobs: bool | msgspec.UnsetType = msgspec.UNSET
+    response_format: Any = msgspec.UNSET
 
 
 class _Part(msgspec.Struct, gc=False):
@@ -151,20 +110,42 @@ class _Message(msgspec.Struct, gc=False):
     refusal: str | None = None
 
 
+class _Token(msgspec.Struct, gc=False):
+    logprob: float
+
+
+class _Logprobs(msgspec.Struct, gc=False):
+    content: list[_Token] | None = None
+
+
 class _Choice(msgspec.Struct, gc=False):
     message: _Message
     finish_reason: str | None = None
+    index: int = 0
+    logprobs: _Logprobs | None = None
+
+
+class _Prompted(msgspec.Struct, gc=False):
+    cached_tokens: float | None = None
+    cache_write_tokens: float | None = None
+
+
+class _Completed(msgspec.Struct, gc=False):
+    reasoning_tokens: float | None = None
 
 
 class _Usage(msgspec.Struct, gc=False):
     prompt_tokens: float | None = None  # some gateways write 12.0
     completion_tokens: float | None = None
+    prompt_tokens_details: _Prompted | None = None
+    completion_tokens_details: _Completed | None = None
 
 
 class _Completion(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     id: str | None = None
+    model: str | None = None
     error: Any = None
 
 
@@ -181,11 +162,19 @@ _FINISH: Mapping[str, Finish] = {
     "refusal": "refusal",
     "safety": "refusal",
 }
-_BROKEN = frozenset({"abort", "error"})  # the server stopped in the middle: not the model's doing, so asked again
+_BROKEN = frozenset({"abort", "error"})
 
 
-def _or_unset(temperature: float | None) -> float | msgspec.UnsetType:
-    return msgspec.UNSET if temperature is None else temperature
+def _response(choice: _Choice, completion: _Completion, usage: Usage | None) -> Response:
+    text, refused = _text(choice.message)
+    reason = (choice.finish_reason or "stop").lower()
+    if reason in _BROKEN:
+        raise aborted(reason)
+    finish = "refusal" if refused else _FINISH.get(reason, "stop")
+    logprob = None
+    if choice.logprobs is not None and choice.logprobs.content is not None:
+        logprob = sum(token.logprob for token in choice.logprobs.content)
+    return Response(text, finish, usage, completion.id or "", logprob, completion.model or "")
 
 
 def _text(message: _Message) -> tuple[str, bool]:
@@ -200,20 +189,11 @@ def _text(message: _Message) -> tuple[str, bool]:
 def _usage(usage: _Usage | None) -> Usage | None:
     if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):
         return None
-    return Usage(int(usage.prompt_tokens or 0), int(usage.completion_tokens or 0))
-
-
-def _told(body: bytes) -> tuple[str, str]:
-    """Return what an error body says and its code; servers write it in five shapes, or as plain text."""
-    try:
-        said = msgspec.json.decode(body)
-    except (ValueError, RecursionError):
-        return body.decode(errors="replace"), ""
-    match said:
-        case {"error": {"message": str(text), **rest}}:
-            return text, str(rest.get("code") or rest.get("type") or "")
-        case {"error": str(text)} | {"message": str(text)} | {"detail": str(text)}:
-            return text, ""
-        case {"detail": [{"msg": str(text)}, *_]}:
-            return text, ""
-    return body.decode(errors="replace"), ""
+    prompted, completed = usage.prompt_tokens_details, usage.completion_tokens_details
+    return Usage(
+        int(usage.prompt_tokens or 0),
+        int(usage.completion_tokens or 0),
+        cached=int(prompted.cached_tokens or 0) if prompted else 0,
+        cache_written=int(prompted.cache_write_tokens or 0) if prompted else 0,
+        reasoning=int(completed.reasoning_tokens or 0) if completed else 0,
+    )
