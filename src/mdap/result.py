@@ -181,9 +181,13 @@ class Result:
             figures["wrong"] = self.wrong
         return figures
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         wrong = f", wrong {self.wrong:,}" if hasattr(self._view.task, "answer") else ""
         return (
             f"{self.run}: {self.status}, {self.steps:,} steps, {self.votes_per_step:.3f} votes a step"
             f"{wrong}, {self.seconds:.2f} s"
         )
+
+    def __repr__(self) -> str:
+        # Without `wrong`: a debugger, and asyncio itself, take a repr at any moment, and counting reads the whole run.
+        return f"<{self.run}: {self.status}, {self.steps:,} steps>"
