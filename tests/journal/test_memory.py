@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mdap.core.history import Decided
+from hypothesis import given
+
+from mdap.core.history import Decided, Entry
 from mdap.journal import open_journal
 from mdap.journal.memory import MemoryJournal
 from mdap.protocols import Journal
-from tests.journal.contract import JournalContract
+from tests.journal.contract import JournalContract, any_run
 from tests.journal.story import head
 
 
@@ -23,6 +25,10 @@ class TestMemory(JournalContract):
     @contextmanager
     def reopened(self, journal: Journal) -> Iterator[Journal]:
         yield journal
+
+    @given(any_run)
+    def test_what_is_read_back_is_what_was_written(self, written: list[Entry]) -> None:
+        self.reads_back(written)
 
 
 def test_without_a_path_the_journal_is_in_memory() -> None:

@@ -17,14 +17,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
 
 from mdap.core.errors import JournalError, RunBusy
-from mdap.core.history import Decided, Snapshot
+from mdap.core.history import Decided, Entry, Snapshot
 from mdap.core.records import Totals
 from mdap.journal import open_journal
 from mdap.journal.sqlite import SqliteJournal
 from mdap.protocols import Journal
-from tests.journal.contract import JournalContract, check
+from tests.journal.contract import JournalContract, any_run, check
 from tests.journal.driver import entries_in
 from tests.journal.story import first, fold, head, samples
 
@@ -42,6 +43,10 @@ class TestSqlite(JournalContract):
         assert isinstance(journal, SqliteJournal)
         with closing(SqliteJournal(journal.path)) as again:
             yield again
+
+    @given(any_run)
+    def test_what_is_read_back_is_what_was_written(self, written: list[Entry]) -> None:
+        self.reads_back(written)
 
 
 @pytest.fixture
