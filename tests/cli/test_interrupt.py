@@ -12,9 +12,10 @@ import pytest
 
 from tests.cli.conftest import Said, Terminal
 
-WORDS = ("run", "hanoi:disks=12", "--model", "simulated:p=0.9,flags=0.02,seed=4", "--k", "3")
+WORDS = ("run", "hanoi:disks=12", "--model", "simulated:p=0.98,flags=0.02,seed=4", "--k", "3")
 
 ENDLESS = """
+import sys
 import time
 from mdap import Move
 
@@ -32,9 +33,10 @@ def slow(prompt: str) -> str:
     time.sleep(0.01)
     return str(int(prompt.split()[-1]) + 1)
 
-def stuck(prompt: str) -> str:
-    time.sleep(60)
-    return ""
+class Stuck(Endless):
+    def parse(self, text, state):
+        print("in parse", file=sys.stderr, flush=True)
+        time.sleep(60)
 """
 
 
@@ -46,6 +48,8 @@ def under_way(mdap: Terminal, *words: str, until: str = "step 50 decided") -> It
         for line in process.stderr:
             if until in line:
                 break
+        else:
+            pytest.fail(f"it ended with {process.wait()} before it said {until!r}")
         try:
             yield process
         finally:
@@ -86,10 +90,10 @@ def test_an_interrupted_run_prints_its_object_with_json(mdap: Terminal) -> None:
     assert said.err.splitlines()[-1].endswith(f"`mdap resume {said.json['run']} --journal other.db`")
 
 
-def test_a_second_ctrl_c_quits_at_once_even_while_a_call_cannot_be_cancelled(mdap: Terminal) -> None:
+def test_a_second_ctrl_c_quits_at_once_even_while_a_task_keeps_the_loop_busy(mdap: Terminal) -> None:
     mdap.write("endless", ENDLESS)
-    words = ("run", "endless:Endless", "--model", "endless:stuck", "--k", "1")
-    with under_way(mdap, *words, until="from step 0") as process:
+    words = ("run", "endless:Stuck", "--model", "endless:slow", "--k", "1")
+    with under_way(mdap, *words, until="in parse") as process:
         process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.5)
@@ -125,7 +129,7 @@ def test_a_killed_run_goes_on_where_it_was(mdap: Terminal) -> None:
 
 
 def test_a_served_model_answers_until_ctrl_c_and_a_run_over_it_is_right(mdap: Terminal) -> None:
-    words = ("serve", "simulated:p=0.98", "--task", "hanoi:disks=4", "--chaos", "429=0.05,drop=0.02,cut=0.05")
+    words = ("serve", "simulated:p=0.98", "--task", "hanoi:disks=4", "--chaos", "429=0.05,drop=0.05,cut=0.2")
     with mdap.start(*words) as server:
         assert server.stderr is not None
         url = next(word for word in server.stderr.readline().split() if word.startswith("http"))

@@ -164,6 +164,16 @@ def test_a_limit_of_steps_ends_with_4_and_can_be_raised(mdap: Terminal) -> None:
     assert follow(mdap, said).code == 0
 
 
+def test_a_chain_that_went_astray_is_told_to_hold_a_wrong_decision_and_what_makes_that_rarer(mdap: Terminal) -> None:
+    words = ("run", "hanoi:disks=6", "--model", "simulated:p=0.8,seed=1")
+    said = mdap(*words, "--k", "1")
+    assert said.code == 4
+    assert "63 steps that is not done after them has a wrong decision in it" in said.err
+    assert f"`mdap {' '.join(words)} --rule ahead_by_k:2`" in said.err
+    assert said.next == [["resume", mdap.last(), "--max-steps", "126"]]
+    assert mdap("show", mdap.last(), "--json").json["wrong"] > 0
+
+
 def test_an_error_of_the_users_own_task_ends_with_1_names_step_place_and_value_and_keeps_what_was_decided(
     mdap: Terminal,
 ) -> None:
@@ -236,7 +246,7 @@ def test_equal_runs_give_equal_exports_and_other_seeds_do_not(mdap: Terminal) ->
 
 
 def test_a_stopped_and_resumed_run_exports_what_an_uninterrupted_one_does(mdap: Terminal) -> None:
-    words = ("run", "hanoi:disks=5", "--model", "simulated:p=0.8,flags=0.1,seed=3", "--k", "3")
+    words = ("run", "hanoi:disks=5", "--model", "simulated:p=0.9,flags=0.1,seed=3", "--k", "3")
     mdap(*words)
     whole = mdap("export", mdap.last()).out
     said = mdap(*words, "--budget-calls", "20")
@@ -332,8 +342,7 @@ def test_a_changed_prompt_is_refused_with_its_difference_until_it_is_accepted(md
     countdown(mdap, "please count down from")
     refused = mdap("resume", mdap.last(), "--max-steps", "9")
     assert refused.code == 1
-    assert "-user: count down from 4" in refused.err
-    assert "+user: please count down from 4" in refused.err
+    assert "prompt: user: count down from 4 -> user: please count down from 4" in refused.err
     assert "starts a new epoch at step 2" in refused.err
     assert refused.next == [["resume", mdap.last(), "--accept-changes"]]
     accepted = mdap(*refused.next[0], "--max-steps", "9", "--json")

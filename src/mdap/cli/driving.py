@@ -13,7 +13,7 @@ from typing import Any
 from mdap.cli.exits import CODES, failed, say, ways_on
 from mdap.cli.options import Place
 from mdap.cli.progress import Line, shown
-from mdap.cli.report import print_json, print_result, truncation_hint
+from mdap.cli.report import hints, print_json, print_result
 from mdap.cli.stored import read
 from mdap.core.errors import MdapError
 from mdap.core.events import Event, Progress, Started
@@ -91,11 +91,9 @@ def _ended(result: Result, place: Place, *, quiet: bool) -> int:
     if result.status != "done":
         say(f"{result.status}: {result.reason.replace('mdap show RUN', f'mdap show {result.run}')}")
         say(_durable(result.book.steps, result.head.total))
-    hint = truncation_hint(result)
-    if hint and not quiet:
-        say(hint)
-    settings = result.book.settings or result.head.settings
-    for command in ways_on(result.run, result.status, result.reason, settings, place.flag):
+    for hint in hints(result) if not quiet else ():
+        say(f"note:  {hint}")
+    for command in ways_on(result.run, result.book, result.book.settings or result.head.settings, place.flag):
         say(f"next:  {command}")
     return CODES[result.status]
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mdap.core.errors import MdapError, UsageError
+from mdap.core.history import Book
 from mdap.core.records import Status
 from mdap.core.settings import CHANGEABLE
 
@@ -50,16 +51,19 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def ways_on(run: str, status: Status, reason: str, settings: Mapping[str, Any], flag: str = "") -> list[str]:
-    """Return the commands that go on from where a run ended, the likeliest first.
+def ways_on(run: str, book: Book, settings: Mapping[str, Any], flag: str = "") -> list[str]:
+    """Return the commands that go on from where a run ended, the likeliest first; none if it is done.
 
-    `reason` is the run's own, `settings` those in force; `flag` names the journal where it is not the default one.
+    `settings` are those in force; `flag` names the journal where it is not the default one.
     """
-    if status == "done":
+    if book.status == "done":
         return []
+    reason = book.reason
     step = re.match(r"step (\d+)", reason)
-    looks = [f"mdap show {run} --step {step[1]}{flag}"] if status == "undecided" and step else []
+    looks = [f"mdap show {run} --step {step[1]}{flag}"] if book.status == "undecided" and step else []
+    # What the run was stopped by, as its reason names it; a limit that nobody had set is doubled from where it was met.
     raised = next((name for name in re.findall(r"--([a-z-]+)", reason) if name.replace("-", "_") in CHANGEABLE), None)
     now = settings.get(raised.replace("-", "_")) if raised else None
+    now = book.steps if raised == "max-steps" and now is None else now
     larger = f" --{raised} {max(1, 2 * now)}" if now is not None else ""
     return [*looks, f"mdap resume {run}{larger}{flag}"]

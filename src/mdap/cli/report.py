@@ -19,6 +19,8 @@ from mdap.result import Result
 STYLES = {"done": "green", "running": "cyan", "undecided": "yellow", "budget": "yellow", "stopped": "yellow"}
 # From this share of replies on, truncation is no accident but a cap that is too low.
 MUCH_TRUNCATED = 0.05
+# Characters of a state in a table.
+MOST_SHOWN = 200
 
 
 def print_json(value: Any) -> None:
@@ -36,6 +38,7 @@ def print_result(result: Result) -> None:
         ("rule", result.rule),
         ("steps", f"{result.steps:,}" + (f" of {result.head.total:,}" if result.head.total else "")),
         *_wrong(result),
+        ("result" if result.status == "done" else "state", _cut(_compact(result.state))),
         ("votes", f"{result.votes:,} ({result.votes_per_step:.3f} a step)"),
         ("contested", f"{sum(seen.contested for seen in result.book.kinds.values()):,}"),
         ("samples", f"{result.samples:,}"),
@@ -69,30 +72,49 @@ def _predicted(result: Result) -> list[tuple[str, str]]:
     ]
 
 
-def truncation_hint(result: Result) -> str:
-    """Return what to do about many truncated replies; empty where they are few."""
-    share = result.flagged.get("truncated", 0) / max(1, result.samples)
-    if share < MUCH_TRUNCATED:
-        return ""
-    cap = (result.book.settings or result.head.settings)["max_tokens"]
-    return (
-        f"note:  {share:.0%} of the replies were truncated at --max-tokens {cap}: that is the limit, not a format "
-        f"error; `mdap run {result.head.task} --model {result.head.model} --max-tokens {2 * cap}` begins anew"
+def hints(result: Result) -> list[str]:
+    """Return what a person should be told about the figures of a run; each names the command to type."""
+    settings, again = (
+        result.book.settings or result.head.settings,
+        f"mdap run {result.head.task} --model {result.head.model}",
     )
+    told = []
+    share = result.flagged.get("truncated", 0) / max(1, result.samples)
+    if share >= MUCH_TRUNCATED:
+        cap = settings["max_tokens"]
+        told.append(
+            f"{share:.0%} of the replies were truncated at --max-tokens {cap}: that is the limit, not a format error; "
+            f"`{again} --max-tokens {2 * cap}` begins anew"
+        )
+    if result.status == "stopped" and result.steps == result.head.total:
+        rule, _, k = result.rule.partition(":")
+        told.append(
+            f"a task of {result.steps:,} steps that is not done after them has a wrong decision in it; a larger k "
+            f"makes that rarer: `{again} --rule {rule}:{int(k) + 1}`"
+        )
+    return told
 
 
 def print_runs(rows: Iterable[Mapping[str, Any]]) -> None:
     """Print the list of runs."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("run", "status"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("steps", justify="right", no_wrap=True)
-    for name in ("task", "model", "begun (UTC)"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        steps = f"{row['steps']:,}" + (f"/{row['total']:,}" if row["total"] else "")
-        status = Text(row["status"], style=STYLES.get(row["status"], "red"))
-        table.add_row(row["run"], status, steps, row["task"], row["model"], row["created"][5:16].replace("T", " "))
+    cells = [
+        (
+            row["run"],
+            row["status"],
+            f"{row['steps']:,}" + (f"/{row['total']:,}" if row["total"] else ""),
+            row["created"][5:16].replace("T", " "),
+            row["task"],
+            row["model"],
+        )
+        for row in rows
+    ]
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for place, name in enumerate(("run", "status", "steps", "begun (UTC)", "task", "model")):
+        # An id that is cut short cannot be typed; the specs, last, give way.
+        widest = max(len(name), *(len(row[place]) for row in cells)) if name not in ("task", "model") else None
+        table.add_column(name, justify="right" if name == "steps" else "left", no_wrap=True, min_width=widest)
+    for row in cells:
+        table.add_row(row[0], Text(row[1], style=STYLES.get(row[1], "red")), *map(Text, row[2:]))
     _console().print(table)
 
 
@@ -211,6 +233,11 @@ def _counted(counts: Mapping[str, int]) -> str:
         return "none"
     names = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
     return f"{sum(counts.values()):,}: {names}"
+
+
+def _cut(text: str) -> str:
+    # `--json` has all of it: a state can be a whole document.
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"
 
 
 def _compact(value: Any) -> str:
