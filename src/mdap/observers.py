@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from mdap.core.errors import Stop
-from mdap.core.events import Event, Flagged, Retried, RunEnded, Started, StepDecided, StepUndecided
+from mdap.core.events import Event, Flagged, Retried, RunEnded, Started, StepDecided, StepUndecided, Warned
 
 logger = logging.getLogger("mdap")
 
@@ -16,7 +16,8 @@ Observer = Callable[[Event], None]
 def fan_out(observers: Observer | Sequence[Observer]) -> Observer | None:
     """Return one observer that tells all of `observers` and the logger; None if nobody would listen.
 
-    Stop ends the run. Any other error of an observer is logged with its traceback, and the run goes on.
+    All are told before a Stop of one of them ends the run. Any other error of an observer is logged with its traceback,
+    and the run goes on.
     """
     listening = [observers] if callable(observers) else list(observers)
     if logger.isEnabledFor(logging.INFO):
@@ -25,15 +26,26 @@ def fan_out(observers: Observer | Sequence[Observer]) -> Observer | None:
         return None
 
     def _tell(event: Event) -> None:
+        stopped = None
         for observer in listening:
             try:
                 observer(event)
-            except Stop:
-                raise
+            except Stop as stop:
+                stopped = stopped or stop
             except Exception:  # an observer may be anybody's code, and must not be able to alter a run
                 logger.exception("observer %r failed", observer)
+        if stopped is not None:
+            raise stopped
 
     return _tell
+
+
+def warn(tell: Observer | None, warning: Warned) -> None:
+    """Tell `tell`, and the logger even where it hears of nothing else: nobody should have to ask for a warning."""
+    if not logger.isEnabledFor(logging.INFO):
+        log_event(warning)
+    if tell is not None:
+        tell(warning)
 
 
 def log_event(event: Event) -> None:
@@ -45,6 +57,8 @@ def log_event(event: Event) -> None:
             logger.info("step %d, slot %d, redraw %d: flag %s", event.step, event.slot, event.redraw, event.name)
         case Retried():
             logger.info("step %d: retry %d after %s in %.2f s", event.step, event.attempt, event.kind, event.wait)
+        case Warned():
+            logger.warning("step %d: %s", event.step, event.message)
         case StepUndecided():
             logger.warning("step %d undecided, votes %s", event.step, list(event.votes))
         case Started():

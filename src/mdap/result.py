@@ -20,8 +20,8 @@ class Result:
     """One run as it stands: status, figures, the last state, and the way to go on.
 
     `wrong` counts decisions that differ from the task's known answer and raises AttributeError where the task knows
-    none. `reopen` gives the journal again when more is read. Times are in seconds, `us_per_step` in microseconds from the first step of the last segment to its last
-    commit.
+    none. `reopen` gives the journal again when more is read. Times are in seconds, `us_per_step` in microseconds from
+    the first step of the last segment to its last commit.
     """
 
     def __init__(

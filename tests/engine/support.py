@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -18,7 +18,7 @@ from mdap import api
 from mdap.core.errors import JournalError, ModelError, RedFlag
 from mdap.core.history import Decided, Entry, History, RunHead, Snapshot
 from mdap.core.keyed import uniforms
-from mdap.core.records import ABSENT, Finish, Move, Request, Response, Sample, Usage
+from mdap.core.records import ABSENT, Finish, Message, Move, Request, Response, Sample, Usage
 from mdap.core.strictjson import read_json
 from mdap.journal import open_journal
 from mdap.protocols import Journal
@@ -39,7 +39,7 @@ class Pairs:
     def is_done(self, state: Any) -> bool:
         return bool(state["n"] >= self.steps)
 
-    def prompt(self, state: Any) -> str:
+    def prompt(self, state: Any) -> str | Sequence[Message]:
         return f"You are at {state['n']}. What comes next?"
 
     def parse(self, text: str, state: Any) -> Move:
@@ -93,7 +93,7 @@ class Mixed(Pairs):
     def answer(self, state: Any) -> Move:
         n = state["n"]
         action = ["fly"] if n % 4 == 3 else ["add", 1]
-        return Move(action, {"n": n + 1 if n % 3 else n + 1.0, "path": ["add"]})
+        return Move(action, {"n": int(n) + 1 if n % 3 else float(n + 1), "path": ["add"]})
 
 
 class Place(msgspec.Struct, frozen=True):

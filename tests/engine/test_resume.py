@@ -1,9 +1,9 @@
-"""However a run ended: what it decided is kept, what it asked is not asked again, and it ends as an unbroken run does."""
+"""However a run ended: what it decided is kept, what it asked is not asked again, and it ends like an unbroken run."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from mdap.clock import run_virtual
 from mdap.core.errors import JournalError, ModelRejected, Stop, TaskError
 from mdap.core.events import Called, Event, Flagged, Started, StepDecided
 from mdap.core.history import Entry
-from mdap.core.records import Move, Request, Response
+from mdap.core.records import Message, Move, Request, Response
 from mdap.journal import open_journal
 from mdap.protocols import Journal
 from mdap.result import Result
@@ -254,7 +254,7 @@ class Fragile(Pairs):
         self._break("kind", state)
         return ""
 
-    def prompt(self, state: Any) -> str:
+    def prompt(self, state: Any) -> str | Sequence[Message]:
         self._break("prompt", state)
         return super().prompt(state)
 

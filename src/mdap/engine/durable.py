@@ -12,7 +12,7 @@ import msgspec
 from mdap.core.delta import diff
 from mdap.core.events import StepDecided
 from mdap.core.history import Decided, Ended, History, Leased, Opened, Snapshot, Spend, walk
-from mdap.core.records import Decision, Record, Sample, State, Status, Step, Totals
+from mdap.core.records import Decision, Move, Record, Sample, State, Status, Step, Totals
 from mdap.engine.calling import Emit
 from mdap.engine.taskview import TaskView, plain
 from mdap.engine.voting import Poll
@@ -56,6 +56,10 @@ class Log:
             waiting.popleft()
         if waiting and (len(waiting) >= MOST_WAITING or now - waiting[0][1] >= LONGEST_WAIT):
             await self._journal.wait_durable(waiting[0][0])
+
+    def copied(self, move: Move) -> Move:
+        """Return a move that shares nothing with `move`."""
+        return self._view.loaded(Move(plain(move.action), plain(move.next_state)))
 
     async def flush(self) -> None:
         """Return when everything handed over is durable."""
@@ -120,7 +124,8 @@ def durable(decide: Decide, log: Log, emit: Emit = None) -> Decide:
         totals = count(decision.samples)
         await log.commit(step, decision, totals)
         if emit is not None:
-            emit(StepDecided(decision, totals))
+            # A copy: what an observer does to it must not reach the next step.
+            emit(StepDecided(msgspec.structs.replace(decision, move=log.copied(decision.move)), totals))
         return decision
 
     return _decide
