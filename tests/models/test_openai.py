@@ -7,14 +7,17 @@ import socket
 import time
 from typing import Any
 
+import msgspec
 import pytest
 
 from mdap.core.errors import ModelError, UsageError
 from mdap.core.records import Message, Response, Usage
 from mdap.core.spec import build, parse_spec
-from mdap.models.openai import openai
+from mdap.models.compatible import Factory, llamacpp, lmstudio, ollama, openrouter, vllm
+from mdap.models.openai import ChatCompletions, openai
 from mdap.protocols import Model
-from tests.models.raw_server import KEY, OK, answering, asking, completion
+from tests.models import wires
+from tests.models.raw_server import KEY, OK, answering, asking, completion, http
 
 
 @pytest.fixture(autouse=True)
@@ -265,4 +268,190 @@ async def test_a_closed_model_can_be_asked_again() -> None:
         await model.close()
         await model.close()
         assert (await model.complete(asking())).text == "fine"
+        await model.close()
+
+
+async def test_what_the_vendor_documents_is_read_whole() -> None:
+    reply = await reply_to(http(200, msgspec.json.encode(wires.OPENAI)))
+    assert reply.usage == Usage(1117, 46, cached=1024, reasoning=30)
+    assert (reply.text, reply.id, reply.model) == (
+        "fine",
+        "chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG",
+        "gpt-4.1-2025-04-14",
+    )
+
+
+async def test_tokens_written_to_a_cache_are_read_where_a_server_counts_them() -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cache_write_tokens": 7}}
+    assert (await reply_to(completion({"content": "x"}, usage=usage))).usage == Usage(9, 1, cache_written=7)
+
+
+async def test_log_probabilities_are_asked_for_summed_and_part_of_the_spec() -> None:
+    choice = {
+        "message": {"content": "ab"},
+        "logprobs": {"content": [{"token": "a", "logprob": -0.5, "top_logprobs": []}, {"token": "b", "logprob": -1}]},
+    }
+    async with answering(http(200, msgspec.json.encode({"choices": [choice]}))) as server:
+        model = vllm("m", base_url=server.url, logprobs=True)
+        assert (await model.complete(asking())).logprob == -1.5
+        assert server.body["logprobs"] is True
+        assert model.spec == f"vllm:m,base_url={server.url},logprobs=on"
+        await model.close()
+
+
+async def test_log_probabilities_are_not_asked_for_where_the_profile_has_none() -> None:
+    async with answering(OK) as server:
+        model = openai("m", base_url=server.url, logprobs=True)
+        assert (await model.complete(asking())).logprob is None
+        assert "logprobs" not in server.body
+        await model.close()
+
+
+async def test_a_schema_is_sent_where_the_profile_has_it_and_only_there() -> None:
+    schema = {"type": "object", "properties": {}, "additionalProperties": False}
+    request = msgspec.structs.replace(asking(), schema=schema)
+    async with answering(OK) as server:
+        for model in (vllm("m", base_url=server.url), openai("m", base_url=server.url)):
+            await model.complete(request)
+            await model.close()
+        sent = [msgspec.json.decode(body).get("response_format") for _, body in server.requests]
+    assert sent == [
+        {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}},
+        None,
+    ]
+
+
+async def test_a_family_that_takes_no_temperature_is_never_sent_one_and_gets_its_cap_by_its_own_name() -> None:
+    async with answering(OK) as server:
+        model = openai("gpt-5-mini", base_url=server.url)
+        await model.complete(asking(temperature=0.1))
+        assert "temperature" not in server.body
+        assert "max_tokens" not in server.body
+        assert server.body["max_completion_tokens"] == 50
+        assert (model.first_temperature, model.temperature) == (None, None)
+        assert not hasattr(openai("gpt-4.1", base_url=server.url), "temperature")
+        await model.close()
+
+
+async def refused(body: object, *replies: bytes, status: int = 400) -> tuple[ChatCompletions, list[str], list[bytes]]:
+    """The model after one call for each reply, the first of which is a refusal; the kinds of errors; what was sent."""
+    async with answering(http(status, msgspec.json.encode(body)), *replies) as server:
+        model = openai("m", base_url=server.url)
+        kinds = []
+        for _ in (body, *replies):
+            try:
+                await model.complete(asking())
+                kinds.append("ok")
+            except ModelError as error:
+                kinds.append(f"{error.kind} {error.retryable}")
+        await model.close()
+        return model, kinds, [sent for _, sent in server.requests]
+
+
+async def test_the_other_name_of_the_cap_is_tried_once() -> None:
+    model, kinds, sent = await refused(wires.OPENAI_CAP, OK)
+    assert (kinds, model.adaptations) == (["adapted True", "ok"], ("max_tokens",))
+    assert b'"max_tokens":50' in sent[0]
+    assert b'"max_completion_tokens":50' in sent[1]
+
+
+async def test_a_second_refusal_of_the_cap_is_final() -> None:
+    other = {"error": {"message": "Unsupported parameter: 'max_completion_tokens'", "param": "max_completion_tokens"}}
+    model, kinds, _ = await refused(wires.OPENAI_CAP, http(400, msgspec.json.encode(other)))
+    assert kinds == ["adapted True", "400 False"]
+    assert model.profile.max_tokens == "max_completion_tokens"
+
+
+async def test_each_refused_parameter_is_adapted_on_its_own() -> None:
+    temperature = http(400, msgspec.json.encode(wires.OPENAI_TEMPERATURE))
+    seed = http(422, '{"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs"}]}')
+    model, kinds, sent = await refused(wires.OPENAI_CAP, temperature, seed, OK)
+    assert kinds == ["adapted True"] * 3 + ["ok"]
+    assert model.adaptations == ("max_tokens", "temperature", "seed")
+    assert msgspec.json.decode(sent[-1]).keys() == {"model", "messages", "max_completion_tokens"}
+    assert "default sampling" in model.profile.variety
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "max_tokens is too large: 50. This model supports at most 16 completion tokens.",
+        "Invalid 'temperature': decimal above maximum value. Expected a value <= 2, but got 3.",
+        "This model's maximum context length is 10 tokens, and max_tokens is 50.",
+        "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
+        "Unsupported parameter: 'top_p' is not supported with this model.",
+    ],
+)
+async def test_a_refusal_for_another_reason_changes_nothing(message: str) -> None:
+    model, kinds, _ = await refused({"error": {"message": message, "type": "invalid_request_error"}})
+    assert (kinds, model.adaptations) == (["400 False"], ())
+
+
+def choices(*texts: str, **more: object) -> bytes:
+    listed = [{"index": i, "message": {"content": text}, "finish_reason": "stop"} for i, text in enumerate(texts)]
+    usage = {"prompt_tokens": 10, "completion_tokens": 30}
+    return http(200, msgspec.json.encode({"choices": listed[::-1], "usage": usage, "id": "c", "model": "M", **more}))
+
+
+async def test_draws_of_one_prompt_share_a_call_and_its_usage_is_the_first_ones() -> None:
+    async with answering(choices("a", "b", "c")) as server:
+        model = vllm("m", base_url=server.url)
+        replies = await model.complete_n([asking(seed=i) for i in range(3)])
+        assert (server.body["n"], "seed" in server.body, len(server.requests)) == (3, False, 1)
+        await model.close()
+    assert [reply.text for reply in replies] == ["a", "b", "c"]
+    assert [reply.usage for reply in replies] == [Usage(10, 30), Usage(0, 0), Usage(0, 0)]
+    # One name three times would look like one reply three times.
+    assert [reply.id for reply in replies] == ["c", "c#1", "c#2"]
+
+
+async def test_a_server_that_ignores_n_keeps_what_it_gave_and_is_not_asked_so_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with answering(choices("a")) as server:
+        model = vllm("m", base_url=server.url)
+        replies = await model.complete_n([asking(), asking()])
+        assert [reply.text for reply in replies] == ["a"]
+        assert (model.profile.n, model.adaptations) == (False, ("n",))
+        assert "more were asked for" in caplog.text
+        with pytest.raises(UsageError, match="takes no n"):
+            await model.complete_n([asking(), asking()])
+        await model.close()
+
+
+async def test_a_single_draw_of_a_shared_call_keeps_its_seed() -> None:
+    async with answering(OK) as server:
+        model = vllm("m", base_url=server.url)
+        assert [reply.text for reply in await model.complete_n([asking(seed=7)])] == ["fine"]
+        assert server.body["seed"] == 7
+        await model.close()
+
+
+async def test_draws_that_differ_in_prompt_or_temperature_cannot_share_a_call() -> None:
+    model = vllm("m")
+    for other in (asking("else"), asking(temperature=0.7)):
+        with pytest.raises(UsageError, match="cannot share"):
+            await model.complete_n([asking(), other])
+
+
+@pytest.mark.parametrize(
+    ("factory", "url"),
+    [
+        (vllm, "http://127.0.0.1:8000/v1"),
+        (ollama, "http://127.0.0.1:11434/v1"),
+        (llamacpp, "http://127.0.0.1:8080/v1"),
+        (lmstudio, "http://127.0.0.1:1234/v1"),
+    ],
+)
+def test_servers_on_this_machine_have_their_own_addresses_and_specs(factory: Factory, url: str) -> None:
+    model = factory("llama3.2:3b")
+    assert (model.base_url, model.spec.partition(":")[2]) == (url, "llama3.2:3b")
+    assert build(parse_spec(model.spec), factory, bare="model").spec == model.spec
+
+
+async def test_a_router_is_told_to_answer_no_draw_from_its_cache() -> None:
+    async with answering(OK) as server:
+        model = openrouter("openai/gpt-4.1", base_url=server.url)
+        await model.complete(asking())
+        assert "x-openrouter-cache: false" in server.requests[0][0]
         await model.close()
