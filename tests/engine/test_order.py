@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import groupby
+from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdap.clock import run_virtual
@@ -28,39 +29,45 @@ def outcome(result: Result) -> tuple[object, ...]:
     return result.status, exported(result), totals.samples, totals.votes, totals.flagged, result.book.kinds, left
 
 
-@given(
-    shape=st.sampled_from(SHAPES),
-    rule=RULES,
-    seed=st.integers(0, 10**6),
-    order=st.integers(0, 10**6),
-    in_flight=st.integers(1, 8),
-    p=st.sampled_from([0.45, 0.7, 0.95]),
-    flags=st.sampled_from([0.0, 0.3, 0.7]),
-    faults=st.sampled_from([0.0, 0.4]),
-    max_samples=st.sampled_from([3, 7, 60]),
-    redraws=st.sampled_from([1, 10]),
+ELECTIONS = st.fixed_dictionaries(
+    {
+        "shape": st.sampled_from(SHAPES),
+        "rule": RULES,
+        "seed": st.integers(0, 10**6),
+        "order": st.integers(0, 10**6),
+        "in_flight": st.integers(1, 8),
+        "p": st.sampled_from([0.45, 0.7, 0.95]),
+        "flags": st.sampled_from([0.0, 0.3, 0.7]),
+        "faults": st.sampled_from([0.0, 0.4]),
+        "max_samples": st.sampled_from([3, 7, 60]),
+        "redraws": st.sampled_from([1, 10]),
+    }
 )
-@settings(suppress_health_check=[HealthCheck.too_slow])
-def test_the_run_does_not_depend_on_which_answer_arrives_first(
-    shape: type[Pairs],
-    rule: str,
-    seed: int,
-    order: int,
-    in_flight: int,
-    p: float,
-    flags: float,
-    faults: float,
-    max_samples: int,
-    redraws: int,
-) -> None:
-    common = {"rule": rule, "seed": seed, "max_samples": max_samples, "redraws": redraws, "retries": 60}
-    calm = Chancy(p=p, flags=flags)
-    wild = Chancy(p=p, flags=flags, faults=faults, latency=5.0, order=order)
-    one_by_one = run_virtual(plain_run(shape(6), calm, in_flight=1, **common))
-    at_once = run_virtual(plain_run(shape(6), wild, in_flight=in_flight, **common))
+
+
+def assert_timing_changes_nothing(election: dict[str, Any]) -> None:
+    common = {name: election[name] for name in ("rule", "seed", "max_samples", "redraws")}
+    chance = {name: election[name] for name in ("p", "flags")}
+    shape, in_flight = election["shape"], election["in_flight"]
+    calm = Chancy(**chance)
+    wild = Chancy(**chance, faults=election["faults"], latency=5.0, order=election["order"])
+    one_by_one = run_virtual(plain_run(shape(6), calm, in_flight=1, retries=60, **common))
+    at_once = run_virtual(plain_run(shape(6), wild, in_flight=in_flight, retries=60, **common))
     assert outcome(at_once) == outcome(one_by_one)
     assert wild.most_open <= in_flight
     assert sum(at_once.retries.values()) == len(wild.requests) - wild.replies
+
+
+@given(ELECTIONS)
+def test_the_run_does_not_depend_on_which_answer_arrives_first(election: dict[str, Any]) -> None:
+    assert_timing_changes_nothing(election)
+
+
+@pytest.mark.slow
+@given(ELECTIONS)
+@settings(max_examples=600)
+def test_nor_does_any_of_many_more_runs(election: dict[str, Any]) -> None:
+    assert_timing_changes_nothing(election)
 
 
 class Stream(Chancy):
