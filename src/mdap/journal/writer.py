@@ -19,10 +19,10 @@ T = TypeVar("T")
 Promise: TypeAlias = "asyncio.Future[None] | concurrent.futures.Future[None]"
 Waiter: TypeAlias = "tuple[int, asyncio.AbstractEventLoop | None, Promise]"
 
-# A commit costs some 200 us whatever it holds, so entries gather while nobody waits for them. 48 of the 64
-# that a run may have pending leave it 16 steps to go on with while they are written.
+# A commit costs some 200 us whatever it holds, so entries gather while nobody waits for them. 48 of the 64 that a run
+# may have pending leave it 16 steps to go on with while they are written; 20 ms are well under the 50 that it may wait.
 GATHER = 48
-LINGER = 0.005
+LINGER = 0.02
 
 
 class Writer(Generic[T]):
@@ -118,16 +118,22 @@ class Writer(Generic[T]):
         """Return what is to be written together; nothing once closed and empty."""
         while not self._queue and not self._closing:
             self._signal.get()
-        if len(self._queue) < GATHER and not self._waiters and not self._closing:
+        with self._lock:
+            # The signal of the first entry has done its work; left there, it would end the gathering at once.
+            self._forget_signals()
+            hurry = len(self._queue) >= GATHER or bool(self._waiters) or self._closing
+        if not hurry:
             with contextlib.suppress(Empty):
                 self._signal.get(timeout=LINGER)
         with self._lock:
             batch, self._queue = self._queue, []
             self._taken = self._given
-            # Every signal so far was about this batch; one left over would cut the next gathering short.
-            while not self._signal.empty():
-                self._signal.get_nowait()
+            self._forget_signals()
         return batch
+
+    def _forget_signals(self) -> None:
+        while not self._signal.empty():
+            self._signal.get_nowait()
 
     def _settle(self, ticket: int) -> None:
         with self._lock:
