@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import Said, Terminal
 
-WORDS = ("run", "hanoi:disks=12", "--model", "simulated:p=0.98,flags=0.02,seed=4", "--k", "3")
+WORDS = ("run", "hanoi:disks=11", "--model", "simulated:p=0.98,flags=0.02,seed=4", "--k", "3")
 
 ENDLESS = """
 import sys
@@ -61,7 +61,9 @@ def end(process: subprocess.Popen[str]) -> Said:
     return Said(process.returncode, out, err)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=lambda number: number.name
+)
 def test_an_interrupted_run_says_what_is_durable_and_how_to_go_on_and_ends_as_if_it_never_was(
     number: signal.Signals, mdap: Terminal
 ) -> None:
@@ -72,11 +74,11 @@ def test_an_interrupted_run_says_what_is_durable_and_how_to_go_on_and_ends_as_if
     assert (said.code, said.out) == (130, "")
     last = said.err.splitlines()[-1]
     steps = mdap("runs", "--json").json[-1]["steps"]
-    assert 50 <= steps < 4095
-    assert last == f"interrupted: {steps:,} of 4,095 steps are durable; go on with `mdap resume {run}`"
+    assert 50 <= steps < 2047
+    assert last == f"interrupted: {steps:,} of 2,047 steps are durable; go on with `mdap resume {run}`"
     assert "Traceback" not in said.err
     resumed = mdap(*said.next[-1], "--json")
-    assert (resumed.code, resumed.json["steps"], resumed.json["wrong"]) == (0, 4095, 0)
+    assert (resumed.code, resumed.json["steps"], resumed.json["wrong"]) == (0, 2047, 0)
     mdap(*WORDS)
     assert mdap("export", run).out == mdap("export", mdap.last()).out
 
@@ -118,6 +120,7 @@ def test_a_second_process_is_told_which_one_drives_the_run(mdap: Terminal) -> No
         assert end(process).code == 130
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(mdap: Terminal) -> None:
     with under_way(mdap, *WORDS) as process:
         process.kill()
@@ -125,9 +128,10 @@ def test_a_killed_run_goes_on_where_it_was(mdap: Terminal) -> None:
     run = mdap.last()
     resumed = mdap("resume", run, "--json")
     assert (resumed.code, resumed.json["wrong"]) == (0, 0)
-    assert len(mdap("export", run).out.splitlines()) == 4095
+    assert len(mdap("export", run).out.splitlines()) == 2047
 
 
+@pytest.mark.slow
 def test_a_served_model_answers_until_ctrl_c_and_a_run_over_it_is_right(mdap: Terminal) -> None:
     words = ("serve", "simulated:p=0.98", "--task", "hanoi:disks=4", "--chaos", "429=0.05,drop=0.05,cut=0.2")
     with mdap.start(*words) as server:

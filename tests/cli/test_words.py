@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -70,12 +70,17 @@ def test_help_loads_neither_the_http_client_nor_the_engine() -> None:
 
 @pytest.mark.slow
 def test_help_takes_less_than_200_ms_over_a_bare_interpreter() -> None:
+    # Processor time, not the clock on the wall: what else the machine does is no fault of ours.
+    def spent() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
     def best(*words: str) -> float:
         times = []
-        for _ in range(7):
-            began = time.perf_counter()
+        for _ in range(5):
+            before = spent()
             subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, check=True)
-            times.append(time.perf_counter() - began)
+            times.append(spent() - before)
         return min(times)
 
     assert best("-m", "mdap", "--help") - best("-c", "pass") < 0.2

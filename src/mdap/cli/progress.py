@@ -39,10 +39,10 @@ class Line:
         left = _left(progress, speed)
         count = f"{progress.steps:,}" + (f"/{progress.total:,}" if progress.total else "")
         if width < _BAR_FROM:
-            parts = [f"{count}", f"{speed:,.0f}/s", f"{votes} votes", f"{progress.flagged:,} flags"]
+            parts = [f"{count}", f"{speed:,.0f}/s", f"{votes} votes", f"{progress.flagged:,} flagged"]
             parts += [f"{progress.contested:,} contested", f"{progress.in_flight} calls", left]
             return Text(_fitting(parts, " ", width), no_wrap=True)
-        parts = [f"{count} steps", f"{speed:,.0f}/s", f"{votes} votes a step", f"{progress.flagged:,} flags"]
+        parts = [f"{count} steps", f"{speed:,.0f}/s", f"{votes} votes a step", f"{progress.flagged:,} flagged"]
         parts += [f"{progress.contested:,} contested", f"{progress.in_flight} in flight", left and f"{left} left"]
         words = _fitting(parts, " · ", width)
         return Text.assemble(_bar(progress, width - len(words) - 3), words, no_wrap=True)

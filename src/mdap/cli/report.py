@@ -17,8 +17,9 @@ from mdap.core.scaling import Unaffordable
 from mdap.result import Result
 
 STYLES = {"done": "green", "running": "cyan", "undecided": "yellow", "budget": "yellow", "stopped": "yellow"}
-# From this share of replies on, truncation is no accident but a cap that is too low.
+# From this share and this number of replies on, truncation is no accident but a cap that is too low.
 MUCH_TRUNCATED = 0.05
+NO_ACCIDENT = 5
 # Characters of a state in a table.
 MOST_SHOWN = 200
 
@@ -39,7 +40,7 @@ def print_result(result: Result) -> None:
         ("steps", f"{result.steps:,}" + (f" of {result.head.total:,}" if result.head.total else "")),
         *_wrong(result),
         ("result" if result.status == "done" else "state", _cut(_compact(result.state))),
-        ("votes", f"{result.votes:,} ({result.votes_per_step:.3f} a step)"),
+        ("votes", f"{result.votes:,}" + (f" ({result.votes_per_step:.3f} a step)" if result.steps else "")),
         ("contested", f"{sum(seen.contested for seen in result.book.kinds.values()):,}"),
         ("samples", f"{result.samples:,}"),
         ("flagged", _counted(result.flagged)),
@@ -67,7 +68,7 @@ def _predicted(result: Result) -> list[tuple[str, str]]:
     if certificate.predicted_success is None:
         return [("predicted", f"nothing: {certificate.reason}")]
     return [
-        ("predicted", f"{certificate.predicted_success:.4g} that every decided step is right"),
+        ("predicted", f"{certificate.predicted_success:.4g}: probability that every decided step is right"),
         ("", certificate.assumption),
     ]
 
@@ -80,7 +81,7 @@ def hints(result: Result) -> list[str]:
     )
     told = []
     share = result.flagged.get("truncated", 0) / max(1, result.samples)
-    if share >= MUCH_TRUNCATED:
+    if share >= MUCH_TRUNCATED and result.flagged["truncated"] >= NO_ACCIDENT:
         cap = settings["max_tokens"]
         told.append(
             f"{share:.0%} of the replies were truncated at --max-tokens {cap}: that is the limit, not a format error; "
