@@ -34,6 +34,7 @@ class Messages(Remote):
     """A model that speaks messages."""
 
     noun = "a message"
+    writes = frozenset({"temperature", "response_format"})
     ending = "the base URL ends before /v1/messages"
 
     def path(self) -> str:

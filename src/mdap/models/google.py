@@ -10,7 +10,7 @@ import msgspec
 
 from mdap.core.records import Finish, Message, Request, Response, Usage
 from mdap.models.http import Tape
-from mdap.models.profiles import Profile
+from mdap.models.profiles import PARAMETERS, Profile
 from mdap.models.remote import Remote, link
 
 
@@ -35,6 +35,7 @@ class GenerateContent(Remote):
     """A model that speaks generateContent."""
 
     noun = "a generated content"
+    writes = frozenset(PARAMETERS) - {"max_tokens"}
     ending = "the base URL ends before /v1beta"
 
     def path(self) -> str:
@@ -56,7 +57,7 @@ class GenerateContent(Remote):
             config.seed = request.seed
         if n > 1:
             config.candidate_count = n
-        if self._logprobs and profile.logprobs:
+        if self.logprobs and profile.logprobs:
             config.response_logprobs = True
         if request.schema is not None and profile.json_schema:
             config.response_mime_type = "application/json"

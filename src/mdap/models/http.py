@@ -89,7 +89,7 @@ class Endpoint:
     async def _send(self, method: str, url: URL, body: bytes) -> Reply:
         session = self._sessions.get(asyncio.get_running_loop()) or self._open()
         # In one piece a megabyte would keep the event loop from everything else.
-        data = body if len(body) < _LARGE else io.BytesIO(body)
+        data = (body or None) if len(body) < _LARGE else io.BytesIO(body)
         try:
             async with session.request(method, url, data=data, allow_redirects=False) as response:
                 whole = await _whole(response)

@@ -9,7 +9,7 @@ import msgspec
 
 from mdap.core.records import Finish, Message, Request, Response, Usage
 from mdap.models.http import Tape
-from mdap.models.profiles import Profile
+from mdap.models.profiles import PARAMETERS, Profile
 from mdap.models.remote import Remote, aborted, link
 
 
@@ -38,7 +38,7 @@ class ChatCompletions(Remote):
     """A model that speaks chat completions."""
 
     noun = "a chat completion"
-    caps = True
+    writes = frozenset(PARAMETERS)
     ending = "most base URLs end in /v1"
 
     def path(self) -> str:
@@ -64,7 +64,7 @@ class ChatCompletions(Remote):
             body.temperature = request.temperature
         if n > 1:
             body.n = n
-        if self._logprobs and profile.logprobs:
+        if self.logprobs and profile.logprobs:
             body.logprobs = True
         if request.schema is not None and profile.json_schema:
             told = {"name": "answer", "strict": True, "schema": request.schema}

@@ -84,9 +84,13 @@ class Server(msgspec.Struct, frozen=True):
 
 
 class Family(msgspec.Struct, frozen=True):
-    """Models whose name, what stands before its last slash left out, begins with `pattern`; `vendor` serves them."""
+    """Models whose name, what stands before its last slash left out, begins with `pattern`; `vendor` serves them.
+
+    `name` is the pattern in a reader's words.
+    """
 
     vendor: str
+    name: str
     pattern: str
     profile: Profile
 
@@ -227,19 +231,29 @@ def _gemini(*, n: bool, logprobs: bool) -> Profile:
 
 # The first that fits holds, so the special stands before the general.
 FAMILIES: tuple[Family, ...] = (
-    Family("openai", r"gpt-5", _reasoning(400_000)),
-    Family("openai", r"o[134](-|$)", _reasoning(200_000)),
-    Family("openai", r"gpt-4\.1", _sampling(1_047_576)),
-    Family("openai", r"gpt-4o", _sampling(128_000)),
-    Family("openai", r"gpt-4-turbo", _sampling(128_000, json_schema=False)),
-    Family("openai", r"gpt-3\.5-turbo", _sampling(16_385, json_schema=False)),
-    Family("anthropic", r"claude-3", _claude(temperature=True, json_schema=False, context=200_000)),
-    Family("anthropic", r"claude-(opus|sonnet|haiku)-4[-.][1-6](\D|$)", _claude(temperature=True, context=200_000)),
-    Family("anthropic", r"claude-(opus|sonnet)-4(-0|-2025\d+|$)", _claude(temperature=True, json_schema=False)),
-    Family("anthropic", r"claude-", _claude(temperature=False)),
-    Family("google", r"gemini-2\.0", _gemini(n=True, logprobs=True)),
-    Family("google", r"gemini-2\.5", _gemini(n=True, logprobs=False)),
-    Family("google", r"gemini-", _gemini(n=False, logprobs=False)),
+    Family("openai", "gpt-5...", r"gpt-5", _reasoning(400_000)),
+    Family("openai", "o1, o3, o4...", r"o[134](-|$)", _reasoning(200_000)),
+    Family("openai", "gpt-4.1...", r"gpt-4\.1", _sampling(1_047_576)),
+    Family("openai", "gpt-4o...", r"gpt-4o", _sampling(128_000)),
+    Family("openai", "gpt-4-turbo...", r"gpt-4-turbo", _sampling(128_000, json_schema=False)),
+    Family("openai", "gpt-3.5-turbo...", r"gpt-3\.5-turbo", _sampling(16_385, json_schema=False)),
+    Family("anthropic", "claude-3...", r"claude-3", _claude(temperature=True, json_schema=False, context=200_000)),
+    Family(
+        "anthropic",
+        "claude 4.1 to 4.6",
+        r"claude-(opus|sonnet|haiku)-4[-.][1-6](\D|$)",
+        _claude(temperature=True, context=200_000),
+    ),
+    Family(
+        "anthropic",
+        "claude 4.0",
+        r"claude-(opus|sonnet)-4(-0|-2025\d+|$)",
+        _claude(temperature=True, json_schema=False),
+    ),
+    Family("anthropic", "claude-... (newer)", r"claude-", _claude(temperature=False)),
+    Family("google", "gemini-2.0...", r"gemini-2\.0", _gemini(n=True, logprobs=True)),
+    Family("google", "gemini-2.5...", r"gemini-2\.5", _gemini(n=True, logprobs=False)),
+    Family("google", "gemini-... (newer)", r"gemini-", _gemini(n=False, logprobs=False)),
 )
 """Families of models whose parameters are documented."""
 

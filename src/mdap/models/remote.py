@@ -70,14 +70,15 @@ def link(
 class Remote:
     """A model behind a server. Its spec names the server, but never the key and nothing that a resume may change.
 
-    `profile` is what it takes, as far as is known now; it narrows when the server refuses a parameter. A dialect
-    gives `path`, `auth`, `write` and `read`.
+    `profile` is what it takes, as far as is known now; it narrows when the server refuses a parameter. `adaptations`
+    are the parameters that it has narrowed by, in order. `logprobs` says whether log-probabilities are asked for. A
+    dialect gives `path`, `auth`, `write` and `read`.
     """
 
     noun: ClassVar[str]
     """What a reply is called in messages."""
-    caps: ClassVar[bool] = False
-    """Whether the dialect has a second name for the cap of tokens."""
+    writes: ClassVar[frozenset[str]]
+    """Which of `PARAMETERS` the dialect has a field for; of `max_tokens`, whether it has a second name for it."""
     ending: ClassVar[str]
     """Advice on where a base URL ends."""
 
@@ -91,7 +92,7 @@ class Remote:
         self.spec = write_spec(
             server.name, {"base_url": None if own else to.base_url, "logprobs": to.logprobs or None}, bare=to.model
         )
-        self._logprobs = to.logprobs
+        self.logprobs = to.logprobs
         self._endpoint = Endpoint(
             self.base_url + self.path(),
             headers={**server.headers, **(self.auth(to.key) if to.key else {})},
@@ -210,11 +211,11 @@ class Remote:
             "temperature": profile.temperature and request.temperature is not None,
             "seed": profile.seed and n == 1,
             "n": n > 1,
-            "logprobs": profile.logprobs and self._logprobs,
+            "logprobs": profile.logprobs and self.logprobs,
             "response_format": profile.json_schema and request.schema is not None,
-            "max_tokens": self.caps,
+            "max_tokens": True,
         }
-        return tuple(name for name, is_sent in carried.items() if is_sent)
+        return tuple(name for name, is_sent in carried.items() if is_sent and name in self.writes)
 
     def _adapted(self, name: str, profile: Profile, reply: Reply, said: Told) -> ModelError | None:
         """The error that asks for one more attempt without a parameter; None where this call was that attempt."""

@@ -1,0 +1,84 @@
+"""`mdap probe`: what a model behind a server takes, found out by a few calls."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from mdap.cli.options import BaseUrl, Json, Quiet
+
+
+def probe(
+    model: Annotated[str, Parameter(help="Such as openai:gpt-5-mini or ollama:llama3.2:3b.")],
+    /,
+    *,
+    base_url: BaseUrl = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> int:
+    """Find out by a few calls which parameters a model takes, and whether its replies are independent.
+
+    Its cost in calls is printed first. It says whether a temperature is accepted, a seed respected, several replies
+    given for one call, log-probabilities and a JSON Schema; under which name the cap of tokens goes; whether prompts
+    are cached, and replies repeated; and the length of the context where the server tells it.
+    """
+    import asyncio
+
+    import msgspec
+
+    from mdap.cli.exits import say
+    from mdap.cli.report import print_json
+    from mdap.models import probing
+
+    asked = _made(model, base_url)
+    if not quiet:
+        tokens = (probing.CALLS - 2) * 30 + 2 * (len(probing.PADDING) // 4)
+        say(
+            f"{asked.spec}: {probing.CALLS} calls, {probing.MOST_CALLS} at the most: about {tokens:,} tokens in, "
+            f"at most {probing.CALLS * probing.MAX_TOKENS:,} out"
+        )
+
+    async def run() -> probing.Report:
+        try:
+            return await probing.probe(asked)
+        finally:
+            await asked.close()
+
+    report = asyncio.run(run())
+    if json:
+        print_json(msgspec.to_builtins(report))
+    else:
+        _print(report)
+    return 0
+
+
+def _made(model: str, base_url: str | None) -> Any:
+    from mdap.core.errors import UsageError
+    from mdap.core.spec import parse_spec, write_spec
+    from mdap.models.catalog import as_model
+    from mdap.models.profiles import SERVERS
+
+    spec = parse_spec(model)
+    if spec.name not in SERVERS:
+        raise UsageError(
+            f"{spec.name} is asked over no network: there is nothing to probe",
+            remedy=f"name a model behind one of: {', '.join(sorted(SERVERS))}",
+        )
+    options = dict(spec.options) if base_url is None else {**dict(spec.options), "base_url": base_url}
+    return as_model(write_spec(spec.name, options, bare=spec.bare))
+
+
+def _print(report: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for finding in report.findings:
+        shown = {True: "yes", False: "no", None: "?"}.get(finding.value, str(finding.value))
+        table.add_row(Text(finding.name, style="bold"), Text(shown), Text(finding.how))
+    console.print(table)
+    console.print(f"\nvotes differ by: {report.variety}", soft_wrap=True)
+    console.print(f"{report.calls} calls, {report.tokens_in:,} tokens in, {report.tokens_out:,} out")
