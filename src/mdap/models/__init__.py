@@ -8,18 +8,38 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mdap.models.anthropic import anthropic
     from mdap.models.catalog import as_model
+    from mdap.models.compatible import llamacpp, lmstudio, ollama, openrouter, vllm
+    from mdap.models.google import google
     from mdap.models.openai import openai
     from mdap.models.scripted import scripted
     from mdap.models.simulated import simulated
 
-__all__ = ["as_model", "openai", "scripted", "simulated"]
+__all__ = [
+    "anthropic",
+    "as_model",
+    "google",
+    "llamacpp",
+    "lmstudio",
+    "ollama",
+    "openai",
+    "openrouter",
+    "scripted",
+    "simulated",
+    "vllm",
+]
+# Where those are that have no file of their own.
+_HOMES = {
+    "as_model": "catalog",
+    **dict.fromkeys(("llamacpp", "lmstudio", "ollama", "openrouter", "vllm"), "compatible"),
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'mdap.models' has no attribute {name!r}")
-    found = getattr(import_module("mdap.models.catalog" if name == "as_model" else f"mdap.models.{name}"), name)
+    found = getattr(import_module(f"mdap.models.{_HOMES.get(name, name)}"), name)
     globals()[name] = found
     return found
 

@@ -23,11 +23,21 @@ class Entry(NamedTuple):
     code_only: tuple[str, ...] = ()
 
 
+_REMOTE = ("api_key",)
+
 MODELS = MappingProxyType(
     {
-        "openai": Entry("mdap.models.openai:openai", bare="model", code_only=("api_key",)),
+        "anthropic": Entry("mdap.models.anthropic:anthropic", bare="model", code_only=_REMOTE),
+        "google": Entry("mdap.models.google:google", bare="model", code_only=_REMOTE),
+        "llamacpp": Entry("mdap.models.compatible:llamacpp", bare="model", code_only=_REMOTE),
+        "lmstudio": Entry("mdap.models.compatible:lmstudio", bare="model", code_only=_REMOTE),
+        "micro": Entry("mdap.models.micro:micro"),
+        "ollama": Entry("mdap.models.compatible:ollama", bare="model", code_only=_REMOTE),
+        "openai": Entry("mdap.models.openai:openai", bare="model", code_only=_REMOTE),
+        "openrouter": Entry("mdap.models.compatible:openrouter", bare="model", code_only=_REMOTE),
         "scripted": Entry("mdap.models.scripted:scripted", code_only=("replies",)),
         "simulated": Entry("mdap.models.simulated:simulated", bare="preset", code_only=("clock",)),
+        "vllm": Entry("mdap.models.compatible:vllm", bare="model", code_only=_REMOTE),
     }
 )
 """The models that ship. A factory is imported when it is first asked for, since some need a network library."""
