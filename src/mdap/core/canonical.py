@@ -81,7 +81,7 @@ def _is_plain(value: Any) -> bool:
 
 def _form(value: Any, schema: Schema, root: Schema) -> bytes:
     value = _json(value)
-    schema = _narrow(schema, value, root)
+    schema = narrow(schema, value, root)
     match value:
         case None | bool():
             return _encode(value)
@@ -187,14 +187,14 @@ def _types(schema: Schema) -> tuple[str, ...]:
     return (kind,) if isinstance(kind, str) else tuple(kind)
 
 
-def _narrow(schema: Any, value: Any, root: Schema) -> Schema:
-    """The schema that speaks of `value`: references followed, the first fitting branch of anyOf and oneOf taken."""
+def narrow(schema: Any, value: Any, root: Schema) -> Schema:
+    """Return the schema that speaks of `value`: references followed, the first fitting branch of anyOf, oneOf taken."""
     if not isinstance(schema, Mapping):
         return {}
     if "$ref" in schema:
-        return _narrow(_referred(schema["$ref"], root), value, root)
+        return narrow(_referred(schema["$ref"], root), value, root)
     for branch in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
-        narrowed = _narrow(branch, value, root)
+        narrowed = narrow(branch, value, root)
         kinds = _types(narrowed)
         if not kinds or set(kinds) & _kinds(value):
             return narrowed

@@ -23,9 +23,7 @@ def read_json(text: str, *, decimals: bool = False) -> Any:
     Raises RedFlag (malformed) for anything before or after the value, a second fence, a duplicate object key, NaN,
     infinities and numbers past the range of a float, a lone surrogate, nesting too deep to read.
     """
-    body = text.strip(_WHITE)
-    if fenced := _FENCE.fullmatch(body):
-        body = fenced[1].strip(_WHITE)
+    body = unfenced(text).strip(_WHITE)
     try:
         value = (_DECIMALS if decimals else _FLOATS).decode(body)
         if "\\u" in body:
@@ -39,6 +37,16 @@ def read_json(text: str, *, decimals: bool = False) -> Any:
     except ValueError as error:  # an integer of more digits than the interpreter converts
         raise RedFlag(f"not a readable number: {error}") from None
     return value
+
+
+def unfenced(text: str) -> str:
+    """Return `text` without outer white space, or what stands in the one fence of three back-ticks that it consists of.
+
+    A fence is taken off whole or not at all: anything before or after it leaves the text as it is.
+    """
+    bare = text.strip(_WHITE)
+    fenced = _FENCE.fullmatch(bare)
+    return bare if fenced is None else fenced[1]
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

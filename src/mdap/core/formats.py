@@ -1,0 +1,213 @@
+"""What a reply is to consist of, and how it is read: whole and strictly. What does not fit is a red flag.
+
+Free text is never cut; every other format takes the bare value, or one fence with the value and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from mdap.core.canonical import Schema
+from mdap.core.errors import RedFlag, UsageError
+from mdap.core.keys import syntax_tree
+from mdap.core.repairing import repair_json
+from mdap.core.strictjson import read_json, unfenced
+
+
+class Format(msgspec.Struct, frozen=True):
+    """An output format.
+
+    `read` turns a reply into the value that it is, as JSON values, or raises RedFlag (malformed). `instruction` is
+    what a prompt says of the format; empty: nothing. `schema` is the JSON Schema of the value, for a provider that can
+    hold a reply to one and for the vote key. `load` makes of the stored value what the user asked for, a record say.
+    `spec` is a JSON value that names the format and holds all its options.
+    """
+
+    spec: dict[str, Any]
+    read: Callable[[str], Any]
+    instruction: str = ""
+    schema: Schema | None = None
+    load: Callable[[Any], Any] = lambda value: value
+
+    @property
+    def name(self) -> str:
+        """The format's name: text, pattern, one_of, python, json_schema, json_repairing or record."""
+        return str(self.spec["format"])
+
+
+def text() -> Format:
+    """Return the format of free text: the reply verbatim, white space and all."""
+    return Format({"format": "text"}, str)
+
+
+def pattern(regex: str) -> Format:
+    """Return the format of text that `regex` (Python's) matches from its first character to its last.
+
+    Raises UsageError for what is no regular expression. Matching is not bounded in time: a pattern with nested
+    repetitions can take long on a reply that almost fits.
+    """
+    try:
+        compiled = re.compile(regex)
+    except re.error as error:
+        raise UsageError(f"pattern {regex!r} is no regular expression: {error}", remedy="mend it") from None
+
+    def read(reply: str) -> str:
+        value = _inner(reply)
+        if compiled.fullmatch(value) is None:
+            raise RedFlag(f"{_shown(value)} does not match {regex}")
+        return value
+
+    asked = f"Answer with text that matches this regular expression from its first character to its last:\n{regex}"
+    return Format({"format": "pattern", "regex": regex}, read, f"{asked}\n{_ALONE}")
+
+
+def one_of(options: Sequence[str]) -> Format:
+    """Return the format of an answer that is one of `options`, letter for letter.
+
+    Raises UsageError for fewer than two options, and for ones that are equal, empty or begin or end with white space.
+    """
+    given = [options] if isinstance(options, str) else list(options)
+    if len(set(given)) < max(2, len(given)) or any(not option or option != option.strip() for option in given):
+        raise UsageError(
+            f"one_of={given!r} leaves no choice", remedy="give two or more different answers, such as yes,no"
+        )
+    known = frozenset(given)
+
+    def read(reply: str) -> str:
+        value = _inner(reply)
+        if value not in known:
+            raise RedFlag(f"{_shown(value)} is none of {', '.join(given)}")
+        return value
+
+    asked = "Answer with exactly one of the following:\n" + "\n".join(given)
+    return Format({"format": "one_of", "options": given}, read, f"{asked}\n{_ALONE}")
+
+
+def python_code() -> Format:
+    """Return the format of Python code that parses, in this interpreter's grammar. It is parsed and never run."""
+
+    def read(reply: str) -> str:
+        code = unfenced(reply).strip("\r\n")
+        syntax_tree(code)
+        return code
+
+    return Format({"format": "python"}, read, f"Answer with Python code.\n{_ALONE}")
+
+
+def json_schema(schema: Schema) -> Format:
+    """Return the format of JSON that is valid against `schema` (drafts 4 to 2020-12, formats such as date checked).
+
+    Needs the package jsonschema-rs (extra `schemas`); UsageError says so where it is absent, and raises for what is
+    no JSON Schema. References are followed within the schema alone; nothing is fetched.
+    """
+    return _json({"format": "json_schema", "schema": dict(schema)}, read_json, schema)
+
+
+def json_repairing(schema: Schema) -> Format:
+    """Return `json_schema` whose replies are mended before they are checked: opt-in, to measure what that does."""
+    return _json({"format": "json_repairing", "schema": dict(schema)}, repair_json, schema)
+
+
+def record(kind: Any) -> Format:
+    """Return the format of JSON that decodes to `kind`: a msgspec Struct, dataclass, TypedDict or pydantic model.
+
+    Keys that the type does not know are left out unless it forbids them. Raises UsageError for a type that has no
+    JSON Schema.
+    """
+    spec = {"format": "record", "type": f"{getattr(kind, '__module__', '')}:{getattr(kind, '__qualname__', kind)}"}
+    if callable(getattr(kind, "model_validate_json", None)):
+        schema = kind.model_json_schema()
+        read: Callable[[str], Any] = partial(_read_model, kind)
+        load: Callable[[Any], Any] = kind.model_validate
+    else:
+        schema = _schema_of(kind)
+        read = partial(_read_typed, msgspec.json.Decoder(kind))
+        load = partial(msgspec.convert, type=kind)
+    return Format(spec, read, _asked_json(schema), schema, load)
+
+
+_ALONE = "Write nothing before or after it."
+
+
+def _json(spec: dict[str, Any], parse: Callable[[str], Any], schema: Schema) -> Format:
+    validator = _validator(schema)
+
+    def read(reply: str) -> Any:
+        value = parse(reply)
+        for error in validator.iter_errors(value):
+            where = "".join(f"[{part!r}]" for part in error.instance_path)
+            raise RedFlag(f"{_shown(error.message)} at ${where}")
+        return value
+
+    return Format(spec, read, _asked_json(schema), dict(schema))
+
+
+def _validator(schema: Schema) -> Any:
+    try:
+        import jsonschema_rs  # only those who give a schema need it
+    except ImportError:
+        raise UsageError(
+            "a JSON Schema needs the package jsonschema-rs", remedy="pip install 'mdap[schemas]', or give a record type"
+        ) from None
+    if not isinstance(schema, Mapping):
+        raise UsageError(f"{schema!r} is no JSON Schema", remedy="give an object such as {'type': 'object'}")
+    try:
+        # Offline: a reference in a schema must not make this program fetch an address or read a file.
+        return jsonschema_rs.validator_for(dict(schema), offline=True, validate_formats=True)
+    except ValueError as error:
+        said = str(error).partition("\n")[0]
+        raise UsageError(f"this is no JSON Schema that can be checked: {said}", remedy="mend the schema") from None
+
+
+def _asked_json(schema: Schema) -> str:
+    written = json.dumps(schema, ensure_ascii=False, separators=(", ", ": "))
+    return f"Answer with JSON that is valid against this JSON Schema:\n{written}\n{_ALONE}"
+
+
+def _schema_of(kind: Any) -> Schema:
+    try:
+        schema = msgspec.json.schema(kind)
+    except (TypeError, RuntimeError) as error:
+        raise UsageError(
+            f"{kind!r} is no record type: {str(error).partition(chr(10))[0]}",
+            remedy="give a msgspec Struct, a dataclass, a TypedDict or a pydantic model",
+        ) from None
+    root = schema.get("$ref")
+    if root is None:
+        return schema
+    # Providers want an object at the root, not a reference to one.
+    name, kept = root.rpartition("/")[2], schema["$defs"]
+    inlined = {**kept[name], "$defs": kept}
+    if f'"#/$defs/{name}"' not in json.dumps(list(kept.values())):
+        inlined["$defs"] = {other: sub for other, sub in kept.items() if other != name}
+    return inlined if inlined["$defs"] else kept[name]
+
+
+def _read_typed(decoder: msgspec.json.Decoder[Any], reply: str) -> Any:
+    read_json(reply)  # what a decoder would let pass: duplicate keys, numbers past the range of a float
+    try:
+        return msgspec.to_builtins(decoder.decode(unfenced(reply)), str_keys=True, order="deterministic")
+    except (ValueError, RecursionError) as error:
+        raise RedFlag(str(error)) from None
+
+
+def _read_model(kind: Any, reply: str) -> Any:
+    read_json(reply)
+    try:
+        return kind.model_validate_json(unfenced(reply)).model_dump(mode="json")
+    except ValueError as error:
+        raise RedFlag(_shown(str(error))) from None
+
+
+def _inner(reply: str) -> str:
+    return unfenced(reply).strip()
+
+
+def _shown(value: str) -> str:
+    return value if len(value) <= 120 else value[:120] + "..."
