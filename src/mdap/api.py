@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -25,16 +26,17 @@ from mdap.core.settings import CHANGEABLE, Settings
 from mdap.core.spec import unknown
 from mdap.engine.calling import Meter, limited, retrying, timed
 from mdap.engine.durable import Log, durable
+from mdap.engine.growth import Growth, context_of
 from mdap.engine.segment import drive
 from mdap.engine.taskview import TaskView, plain
 from mdap.engine.vote import Asking
 from mdap.engine.voting import Poll, do_voting
 from mdap.journal import open_journal
 from mdap.models.catalog import as_model
-from mdap.observers import Observer, fan_out
+from mdap.observers import Observer, fan_out, warn
 from mdap.protocols import Clock, Journal, Model, Rule, Task
 from mdap.result import Reopen, Result
-from mdap.tasks.catalog import in_form
+from mdap.tasks.catalog import in_form, restored
 from mdap.tasks.catalog import task as task_named
 
 DEFAULT_K = 3
@@ -159,7 +161,7 @@ async def resume(
             book = history.book
             stored = {**head.settings, **book.settings, **_changes(dict(changes))}
             parts = _parts(
-                head.task if task is None else task,
+                restored(head.task, store.snapshot(head.id, 0).state) if task is None else task,
                 head.model if model is None else model,
                 lambda _: Settings(**stored),
                 red_flags,
@@ -216,7 +218,8 @@ async def _drive(
     # Retries stand outside: each attempt waits for its own place and is reserved on its own, since each may be billed.
     complete = limited(meter.metered(timed(parts.model.complete, settings.timeout)), settings.in_flight)
     complete = meter.within_time(retrying(complete, settings.retries, clock, log.retried, emit))
-    asking = Asking(view, complete, parts.flags, settings, clock, emit)
+    growth = Growth(context_of(parts.model))
+    asking = Asking(view, complete, parts.flags, settings, clock, emit, growth, partial(warn, emit))
     polls = {} if book.ballot is None else {book.ballot.step: _reopened(book.ballot, view, rule)}
 
     async def vote(step: Step) -> Decision:

@@ -28,7 +28,10 @@ class Task(Protocol):
     `kind(state) -> str`, `key(move) -> Any` (what two equal votes share; default: the canonical form),
     `in_form(form) -> Task` (the same task with prompts and replies in another form, for a model with `prompt_form`),
     `schema` (JSON Schema of what is voted on: makes 1 and 1.0 equal where it says number, arrays sets where it says
-    uniqueItems), `draft(state) -> Move | None` (a guess, used by lookahead alone),
+    uniqueItems), `reply_schema` (JSON Schema that a provider which can is asked to hold replies to),
+    `judge` (an `mdap.engine.judging.Judge`: a model groups the candidates, outside of every guarantee),
+    `restored(state) -> Task` (the task with all that a run's first state says and its spec does not),
+    `draft(state) -> Move | None` (a guess, used by lookahead alone),
     `answer(state) -> Move | None` (the known right move, or None where there is none: for calibration, simulated models
     and the recount of `wrong`, never for the engine).
     For simulation and serving: `write(move) -> str` (a reply that `parse` reads as this move),

@@ -14,7 +14,7 @@ import pytest
 from mdap.core.errors import RedFlag, UsageError
 from mdap.core.records import Move
 from mdap.core.strictjson import read_json
-from mdap.tasks import Hanoi, RunningSum, hanoi, running_sum
+from mdap.tasks import Hanoi, RunningSum, hanoi, question, running_sum
 from mdap.tasks.catalog import TASKS, task
 from tests.tasks.contract import TaskContract
 
@@ -97,7 +97,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_the_tasks_that_ship_are_found_by_name_with_their_options() -> None:
-    assert sorted(TASKS) == ["hanoi", "running_sum"]
+    assert sorted(TASKS) == ["hanoi", "question", "running_sum"]
     made = task("hanoi:disks=6,oracle=on,start=3,parser=repair")
     assert made == hanoi(6, oracle=True, start=3, parser="repair")
     assert task("running_sum:keys=5,length=9,seed=2") == running_sum(5, 9, 2)
@@ -122,7 +122,7 @@ def test_an_object_that_is_a_task_is_returned_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("hanio:disks=5", "unknown task 'hanio'.*did you mean 'hanoi'.*hanoi, running_sum.*package.module:Class"),
+        ("hanio:disks=5", "unknown task 'hanio'.*did you mean 'hanoi'.*hanoi, question, running_sum.*package.module:Class"),
         ("hanio", "did you mean 'hanoi'"),
         ("hanio:5", "did you mean 'hanoi'"),
         ("hanio:Five", "did you mean 'hanoi'"),

@@ -47,6 +47,14 @@ class Retried(msgspec.Struct, frozen=True, tag="retried"):
     wait: float
 
 
+class Warned(msgspec.Struct, frozen=True, tag="warned"):
+    """Something is not wrong yet but will be; `name` is what kind of thing, such as growth."""
+
+    step: int
+    name: str
+    message: str
+
+
 class StepDecided(msgspec.Struct, frozen=True, tag="decided"):
     """A ballot was decided; `totals` counts what it took."""
 
@@ -69,7 +77,7 @@ class RunEnded(msgspec.Struct, frozen=True, tag="ended"):
     reason: str
 
 
-Event: TypeAlias = Started | Called | Flagged | Retried | StepDecided | StepUndecided | RunEnded
+Event: TypeAlias = Started | Called | Flagged | Retried | Warned | StepDecided | StepUndecided | RunEnded
 
 
 class Progress(msgspec.Struct):

@@ -12,6 +12,7 @@ from mdap.core.canonical import canonical
 from mdap.core.errors import RedFlag, TaskError, UsageError
 from mdap.core.foreign import Foreign
 from mdap.core.records import ABSENT, Message, Move, Prompt, State, Vote
+from mdap.engine.judging import Judge
 from mdap.protocols import Task
 
 _plain = msgspec.json.Decoder()
@@ -34,6 +35,8 @@ class TaskView:
         self.check: Callable[[State, Move], str | None] | None = getattr(task, "check", None)
         self.key: Callable[[Move], Any] | None = getattr(task, "key", None)
         self.schema: Mapping[str, Any] | None = getattr(task, "schema", None)
+        self.reply_schema: Mapping[str, Any] | None = getattr(task, "reply_schema", None)
+        self.judge: Judge | None = getattr(task, "judge", None)
         self.state_type: Any = getattr(task, "state_type", None)
         self.action_type: Any = getattr(task, "action_type", None)
         self._kind: Callable[[State], str] | None = getattr(task, "kind", None)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from mdap.core.errors import MdapError, RedFlag, Undecided
-from mdap.core.events import Flagged
+from mdap.core.events import Flagged, Warned
 from mdap.core.keyed import draw_seed
 from mdap.core.records import Draw, Prompt, Request, Response, Sample, State, Step, Usage, Vote
 from mdap.core.redflags import Flag, first_flag
 from mdap.core.settings import Settings
 from mdap.engine.calling import Emit
+from mdap.engine.growth import Growth
 from mdap.engine.taskview import TaskView
 from mdap.protocols import Clock, Complete
 
@@ -18,7 +21,7 @@ _NO_USAGE = Usage()
 
 
 class Asking(msgspec.Struct, frozen=True):
-    """What stays the same for every draw of a run."""
+    """What stays the same for every draw of a run. `growth`, if given, watches prompts, and `warn` hears of them."""
 
     view: TaskView
     complete: Complete
@@ -26,6 +29,8 @@ class Asking(msgspec.Struct, frozen=True):
     settings: Settings
     clock: Clock
     emit: Emit = None
+    growth: Growth | None = None
+    warn: Callable[[Warned], None] | None = None
 
 
 class Slot:
@@ -72,7 +77,7 @@ async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reade
     settings = asking.settings
     last = min(settings.redraws + 1, slot.redraws + allowance)
     while slot.redraws < last:
-        request = _request(settings, step, prompt, slot)
+        request = _request(asking, step, prompt, slot)
         began = asking.clock.now()
         response = await asking.complete(request)
         latency = asking.clock.now() - began
@@ -97,8 +102,8 @@ async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reade
         )
 
 
-def _request(settings: Settings, step: Step, prompt: Prompt, slot: Slot) -> Request:
-    number, redraw = slot.number, slot.redraws
+def _request(asking: Asking, step: Step, prompt: Prompt, slot: Slot) -> Request:
+    settings, number, redraw = asking.settings, slot.number, slot.redraws
     temperature = settings.first_temperature if number == 0 and redraw == 0 else settings.temperature
     return Request(
         prompt,
@@ -107,6 +112,7 @@ def _request(settings: Settings, step: Step, prompt: Prompt, slot: Slot) -> Requ
         temperature,
         settings.max_tokens,
         step.state,
+        asking.view.reply_schema,
     )
 
 

@@ -6,8 +6,10 @@ from asyncio import TaskGroup
 
 from mdap.core.ballot import Ballot, Rule
 from mdap.core.errors import MdapError, TaskError, Undecided
-from mdap.core.events import StepUndecided
+from mdap.core.events import StepUndecided, Warned
 from mdap.core.records import Decision, OpenBallot, Prompt, Sample, Step, Vote
+from mdap.engine.growth import Growth
+from mdap.engine.judging import Judge
 from mdap.engine.vote import Asking, Reader, Slot, get_vote
 
 
@@ -21,6 +23,7 @@ class Poll:
         self.waiting = 0  # the first slot that is not counted yet
         self.taken = 0  # samples used, those of earlier segments included
         self._votes: dict[bytes, Vote] = {}
+        self._groups: dict[bytes, bytes] = {}
         if opened is not None:
             self._restore(opened)
 
@@ -37,8 +40,19 @@ class Poll:
             if vote is None:
                 return
             self._votes.setdefault(vote.key, vote)
-            self.ballot.cast(vote.key)
+            self.ballot.cast(self._groups.get(vote.key, vote.key))
             self.waiting += 1
+
+    @property
+    def candidates(self) -> list[Vote]:
+        """One vote of each candidate, in the order in which they appeared."""
+        return list(self._votes.values())
+
+    def regroup(self, groups: dict[bytes, bytes]) -> None:
+        """Count all votes anew, each for the candidate that `groups` puts its own under."""
+        if groups != self._groups:
+            self._groups, self.ballot, self.waiting = groups, Ballot(self.ballot.rule), 0
+            self.count()
 
     def batch(self, max_samples: int) -> list[Slot]:
         """Return the slots to draw now: those needed for a decision that have no vote, as far as the cap allows."""
@@ -81,9 +95,13 @@ async def do_voting(asking: Asking, rule: Rule, step: Step, polls: dict[int, Pol
     poll = polls.get(step.index)
     if poll is None:
         poll = polls[step.index] = Poll(step, rule)
-    reader, cap = Reader(asking.view, step.state), asking.settings.max_samples
+    reader, cap, judge = Reader(asking.view, step.state), asking.settings.max_samples, asking.view.judge
     try:
         prompt = asking.view.prompt(step.state)
+        if asking.growth is not None:
+            _watch(asking, asking.growth, step.index, prompt)
+        if judge is not None:
+            await _regroup(asking, judge, poll, prompt)
         # Exactly as many as are needed: fewer would only wait longer, one more could be wasted.
         while poll.ballot.needed:
             batch = poll.batch(cap)
@@ -91,6 +109,8 @@ async def do_voting(asking: Asking, rule: Rule, step: Step, polls: dict[int, Pol
                 raise _out_of_samples(poll, cap)
             await _draw(asking, poll, prompt, reader, batch, max(1, (cap - poll.taken) // len(batch)))
             poll.count()
+            if judge is not None:
+                await _regroup(asking, judge, poll, prompt)
     except TaskError as error:
         error.step, error.message = step.index, f"step {step.index}: {error.message}"
         raise
@@ -100,6 +120,22 @@ async def do_voting(asking: Asking, rule: Rule, step: Step, polls: dict[int, Pol
         raise
     del polls[step.index]
     return poll.decision()
+
+
+def _watch(asking: Asking, growth: Growth, step: int, prompt: Prompt) -> None:
+    """Say, before anything is asked, that a prompt gets out of hand; raises ModelRejected once it is past it."""
+    characters = 0
+    for message in prompt.messages:
+        characters += len(message.content)
+    warning = growth.see(step, characters)
+    if warning is not None and asking.warn is not None:
+        asking.warn(Warned(step, "growth", warning))
+
+
+async def _regroup(asking: Asking, judge: Judge, poll: Poll, prompt: Prompt) -> None:
+    """Have the candidates grouped by a model, and count by its groups."""
+    candidates = poll.candidates
+    poll.regroup(await judge.group(asking.complete, asking.settings, poll.step, prompt.messages, candidates))
 
 
 async def _draw(asking: Asking, poll: Poll, prompt: Prompt, reader: Reader, batch: list[Slot], allowance: int) -> None:

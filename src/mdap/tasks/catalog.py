@@ -11,9 +11,10 @@ from mdap.core.errors import UsageError
 from mdap.core.spec import Spec, build, parse_spec, unknown
 from mdap.protocols import Task
 from mdap.tasks.hanoi import hanoi
+from mdap.tasks.question import question
 from mdap.tasks.running_sum import running_sum
 
-TASKS: dict[str, Callable[..., Task]] = {"hanoi": hanoi, "running_sum": running_sum}
+TASKS: dict[str, Callable[..., Task]] = {"hanoi": hanoi, "question": question, "running_sum": running_sum}
 
 
 def task(given: str | Task) -> Task:
@@ -24,6 +25,17 @@ def task(given: str | Task) -> Task:
     that is not there, and for an object that lacks a method of a task.
     """
     return _checked(_named(parse_spec(given), given) if isinstance(given, str) else given, given)
+
+
+def restored(given: str, start: Any) -> Task:
+    """Return the task of a stored run, from its spec and the state that it began in.
+
+    A task has `restored(state)` where its spec does not hold all that makes it. Raises UsageError where the journal
+    does not either, as for a function of one's own.
+    """
+    made = task(given)
+    restore: Callable[[Any], Task] | None = getattr(made, "restored", None)
+    return made if restore is None else restore(start)
 
 
 def in_form(task: Task, form: str | None) -> Task:
@@ -39,7 +51,7 @@ def in_form(task: Task, form: str | None) -> Task:
 
 
 _METHODS = ("start", "is_done", "prompt", "parse")
-_BARE = {"hanoi": "disks", "running_sum": "length"}
+_BARE = {"hanoi": "disks", "question": "prompt", "running_sum": "length"}
 
 
 def _named(spec: Spec, text: str) -> Any:
@@ -117,4 +129,4 @@ def _checked(found: Any, given: Any) -> Task:
     return made
 
 
-__all__ = ["TASKS", "in_form", "task"]
+__all__ = ["TASKS", "in_form", "restored", "task"]

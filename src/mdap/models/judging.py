@@ -1,0 +1,29 @@
+"""Two models as one: the second answers the requests that group candidates, the first all others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mdap.core.judging import Candidates
+from mdap.core.records import Request, Response
+from mdap.protocols import Model
+
+
+class Judging:
+    """A model with another that judges. All that the first one prescribes for a run holds; its spec is the run's."""
+
+    def __init__(self, voter: Model, judge: Model) -> None:
+        self.spec = voter.spec
+        self.identity = f"{getattr(voter, 'identity', voter.spec)}; groups judged by {judge.spec}"
+        self._voter = voter
+        self._judge = judge
+        if hasattr(voter, "bind"):
+            self.bind = lambda task: Judging(voter.bind(task), judge)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._voter, name)
+
+    async def complete(self, request: Request) -> Response:
+        """Answer with the model that the request is for."""
+        model = self._judge if isinstance(request.state, Candidates) else self._voter
+        return await model.complete(request)

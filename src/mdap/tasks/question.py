@@ -1,0 +1,138 @@
+"""One question to be decided by votes: a task of a single step, whatever is asked. Nothing here calls a model."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from mdap.core import formats
+from mdap.core.errors import UsageError
+from mdap.core.formats import Format
+from mdap.core.keys import Key, by_schema, key_named
+from mdap.core.records import ABSENT, Message, Move
+
+
+def question(prompt: str = "", judged: bool = False) -> Question:
+    """Return the task that asks for a free text; `mdap.ask` asks for every other format.
+
+    `judged` is how a run says in its task that a model grouped the candidates: it cannot be asked for here.
+    """
+    made = Question([Message("user", prompt)] if prompt else [])
+    made.judged = judged
+    return made
+
+
+class Question:
+    """A question with the format of its answers and their vote key.
+
+    The start state holds the messages, the format and the key's name, so that a stored run can be shown and resumed;
+    the end state is `{"answer": ...}`. `key_spec` names the key in the run's fingerprint. `judge`, if given, groups
+    the candidates outside of every guarantee.
+    """
+
+    steps = 1
+    vote_on = "action"
+
+    def __init__(
+        self,
+        messages: Sequence[Message],
+        form: Format | None = None,
+        key: Key | None = None,
+        key_spec: str = "",
+        judge: Any = None,
+    ) -> None:
+        self.form = formats.text() if form is None else form
+        self._messages = [msgspec.to_builtins(message) for message in messages]
+        self._key_spec = key_spec
+        self.reply_schema = self.form.schema
+        self.judged = judge is not None
+        self.judge = judge
+        if key is None and self.form.schema is not None:
+            key = by_schema(self.form.schema)
+        self._key = key
+
+    @property
+    def spec(self) -> str:
+        """How a run names this task."""
+        return "question:judged=on" if self.judged else "question"
+
+    @property
+    def version(self) -> str:
+        """The format and the key: a run with others is another run."""
+        return json.dumps({"format": self.form.spec, "key": self._key_spec}, ensure_ascii=False, sort_keys=True)
+
+    def start(self) -> dict[str, Any]:
+        """Return all that makes this question, as JSON values; raises UsageError where nothing is asked."""
+        if not self._messages:
+            raise UsageError("question asks nothing", remedy='write question:PROMPT, or `mdap ask "PROMPT"`')
+        return {"messages": self._messages, "format": self.form.spec, "key": self._key_spec}
+
+    def is_done(self, state: Mapping[str, Any]) -> bool:
+        """Say whether the question was answered."""
+        return "answer" in state
+
+    def prompt(self, state: Mapping[str, Any]) -> list[Message]:
+        """Return the messages, the instruction on the format at the end of the last of them."""
+        return [Message(**message) for message in state["messages"]]
+
+    def parse(self, text: str, state: Mapping[str, Any]) -> Move:
+        """Read a reply in the format; raises RedFlag if it is not of it."""
+        return Move(self.form.read(text), ABSENT)
+
+    def apply(self, state: Mapping[str, Any], action: Any) -> dict[str, Any]:
+        """Return the end state."""
+        return {"answer": action}
+
+    def key(self, move: Move) -> Any:
+        """Return what answers that count as the same share."""
+        return move.action if self._key is None else self._key(self.form.load(move.action))
+
+    def restored(self, state: Mapping[str, Any]) -> Question:
+        """Return the question of a stored run from its start state.
+
+        Raises UsageError for a key that was a function or a model's judgement: neither is in the journal.
+        """
+        name = state["key"]
+        if name.startswith(("own:", "judged:")):
+            raise UsageError(
+                f"the votes of this run were compared by {name.partition(':')[2]}, which the journal does not hold",
+                remedy="ask anew with `mdap ask`, or with mdap.ask and a journal",
+            )
+        key = key_named(name) if name else None
+        return Question([Message(**message) for message in state["messages"]], _format(state["format"]), key, name)
+
+
+def imported(path: str) -> Any:
+    """Return what `package.module:Name` names; raises UsageError where there is no such thing."""
+    module, _, name = path.partition(":")
+    try:
+        found = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f"there is no {path!r}: {error}", remedy="write package.module:Class, from the folder that holds it"
+        ) from None
+    return found
+
+
+def _format(spec: Mapping[str, Any]) -> Format:
+    match spec:
+        case {"format": "pattern", "regex": regex}:
+            return formats.pattern(regex)
+        case {"format": "one_of", "options": options}:
+            return formats.one_of(options)
+        case {"format": "python"}:
+            return formats.python_code()
+        case {"format": "json_schema", "schema": schema}:
+            return formats.json_schema(schema)
+        case {"format": "json_repairing", "schema": schema}:
+            return formats.json_repairing(schema)
+        case {"format": "record", "type": kind}:
+            return formats.record(imported(kind))
+        case _:
+            return formats.text()
