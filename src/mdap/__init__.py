@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mdap import aio, errors, models, tasks
-    from mdap.blocking import resume, run, vote
-    from mdap.core.records import ABSENT, Message, Move
+    from mdap.blocking import ask, resume, run, vote
     from mdap.core.errors import RedFlag, Stop
+    from mdap.core.records import ABSENT, Message, Move
     from mdap.result import Result
 
 _HOMES = {
@@ -20,6 +20,7 @@ _HOMES = {
     "errors": "mdap.errors",
     "models": "mdap.models",
     "tasks": "mdap.tasks",
+    "ask": "mdap.blocking",
     "resume": "mdap.blocking",
     "run": "mdap.blocking",
     "vote": "mdap.blocking",
@@ -39,6 +40,7 @@ __all__ = [
     "Result",
     "Stop",
     "aio",
+    "ask",
     "errors",
     "models",
     "resume",

@@ -1,6 +1,7 @@
 """The asynchronous forms of the public functions, under the same names."""
 
 from mdap.api import resume, run
+from mdap.asked import ask
 from mdap.voted import vote
 
-__all__ = ["resume", "run", "vote"]
+__all__ = ["ask", "resume", "run", "vote"]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
-from mdap import api, voted
+from mdap import api, asked, voted
+from mdap.core.formats import Format
+from mdap.core.keys import Judged, Key
+from mdap.core.records import Message
 from mdap.core.redflags import RedFlagCheck
 from mdap.observers import Observer
 from mdap.protocols import Clock, Journal, Model, Rule, Task
@@ -116,15 +119,60 @@ def resume(
     return wait(_closing(model, work))
 
 
+def ask(
+    prompt: str | Sequence[Message],
+    model: Model | str | Callable[..., Any],
+    *,
+    k: int | None = None,
+    rule: Rule | str | None = None,
+    schema: Mapping[str, Any] | None = None,
+    record: Any = None,
+    pattern: str | None = None,
+    one_of: Sequence[str] | None = None,
+    format: Format | None = None,
+    key: str | Key | Judged | None = None,
+    p: float | None = None,
+    journal: Journal | str | Path | None = None,
+    red_flags: Sequence[RedFlagCheck] | None = None,
+    extra_flags: Sequence[RedFlagCheck] = (),
+    on_event: Observer | Sequence[Observer] = (),
+    clock: Clock | None = None,
+    **options: Unpack[asked.AskOptions],
+) -> asked.Answer:
+    """Return the voted answer to one question: see `mdap.aio.ask`, of which this is the blocking form."""
+    work = asked.ask(
+        prompt,
+        model,
+        k=k,
+        rule=rule,
+        schema=schema,
+        record=record,
+        pattern=pattern,
+        one_of=one_of,
+        format=format,
+        key=key,
+        p=p,
+        journal=journal,
+        red_flags=red_flags,
+        extra_flags=extra_flags,
+        on_event=on_event,
+        clock=clock,
+        **options,
+    )
+    judge = key.model if isinstance(key, Judged) else None
+    return wait(_closing(judge, _closing(model, work)))
+
+
 def vote(
     sampler: Callable[[], Any],
     *,
     k: int | None = None,
     rule: Rule | str | None = None,
     flags: Sequence[Callable[[Any], str | None]] = (),
-    key: Callable[[Any], Any] | None = None,
+    key: str | Key | Judged | None = None,
     max_samples: int = 200,
     in_flight: int | None = None,
 ) -> voted.Voted:
     """Return the outcome of a vote without a task: see `mdap.aio.vote`."""
-    return wait(voted.vote(sampler, k=k, rule=rule, flags=flags, key=key, max_samples=max_samples, in_flight=in_flight))
+    work = voted.vote(sampler, k=k, rule=rule, flags=flags, key=key, max_samples=max_samples, in_flight=in_flight)
+    return wait(_closing(key.model if isinstance(key, Judged) else None, work))

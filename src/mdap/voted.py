@@ -9,24 +9,29 @@ from typing import Any
 
 import msgspec
 
-from mdap.api import choose_rule
+from mdap.api import choose_rule, close
 from mdap.clock import LoopClock
 from mdap.core.canonical import canonical
 from mdap.core.errors import RedFlag, Undecided
-from mdap.core.records import ABSENT, Move, Request, Response, Step
+from mdap.core.judging import Candidates
+from mdap.core.keys import Judged, Key, resolved
+from mdap.core.records import ABSENT, Move, Request, Response, Step, Vote
 from mdap.core.settings import Settings
 from mdap.engine.calling import limited
+from mdap.engine.judging import Judge
 from mdap.engine.taskview import TaskView
 from mdap.engine.vote import Asking
 from mdap.engine.voting import Poll, do_voting
-from mdap.protocols import Rule
+from mdap.models.catalog import as_model
+from mdap.protocols import Model, Rule
 
 
 class Voted(msgspec.Struct, frozen=True):
     """The outcome of a vote. `winner` is `mdap.ABSENT` unless `decided`; it is never a plurality.
 
     `counts` holds (value, votes) with the leader first; `share` is the leader's part of all votes, 0 to 1; `flags`
-    holds (name, reason) of each discarded sample; `why` says why it stopped.
+    holds (name, reason) of each discarded sample; `why` says why it stopped. `judged`: what a model that grouped the
+    candidates took, which is no proof; None: no model did.
     """
 
     winner: Any
@@ -37,6 +42,7 @@ class Voted(msgspec.Struct, frozen=True):
     share: float
     rule: str
     why: str
+    judged: dict[str, Any] | None = None
 
 
 class Question:
@@ -44,9 +50,10 @@ class Question:
 
     def __init__(self, flags: Sequence[Callable[[Any], str | None]], key: Callable[[Any], Any] | None) -> None:
         self.values: list[Any] = []
-        self._keys: list[str] = []
+        self._keys: list[str | RedFlag] = []
         self._flags = flags
         self._key = key
+        self.judge: Judge | None = None
 
     def start(self) -> bool:
         """Return the only state that a step is asked about."""
@@ -63,9 +70,18 @@ class Question:
     def remember(self, value: Any) -> str:
         """Return a text that stands for this value; raises UsageError for one that cannot be voted on."""
         # Latin-1 has a character for every byte: the text stands for the key, nobody reads it.
-        self._keys.append(canonical(value if self._key is None else self._key(value)).decode("latin-1"))
+        try:
+            found: str | RedFlag = canonical(value if self._key is None else self._key(value)).decode("latin-1")
+        except RedFlag as flag:
+            found = flag
+        self._keys.append(found)
         self.values.append(value)
         return str(len(self.values) - 1)
+
+    def shown(self, vote: Vote) -> str:
+        """Return the first value with a vote's key as a judging model reads it: text as it is, all else as JSON."""
+        value = self.values[self._keys.index(vote.move.action)]
+        return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
     def parse(self, text: str, state: bool) -> Move:
         """Read such a text; raises RedFlag with the reason of the first flag that speaks."""
@@ -73,19 +89,25 @@ class Question:
             reason = flag(self.values[int(text)])
             if reason:
                 raise RedFlag(reason, name=getattr(flag, "__name__", "flag"))
-        return Move(self._keys[int(text)], True)
+        key = self._keys[int(text)]
+        if isinstance(key, RedFlag):
+            raise key
+        return Move(key, True)
 
 
 class Sampler:
     """A model that asks a callable without arguments; a blocking one runs in a thread."""
 
-    def __init__(self, sampler: Callable[[], Any], question: Question) -> None:
+    def __init__(self, sampler: Callable[[], Any], question: Question, judge: Model | None = None) -> None:
         self.spec = "sampler"
+        self._judge = judge
         self._sampler = sampler
         self._question = question
 
     async def complete(self, request: Request) -> Response:
-        """Return the next value of the sampler, as text."""
+        """Return the next value of the sampler, as text; a request to group candidates is the judging model's."""
+        if self._judge is not None and isinstance(request.state, Candidates):
+            return await self._judge.complete(request)
         if inspect.iscoroutinefunction(self._sampler):
             value = await self._sampler()
         else:
@@ -101,19 +123,25 @@ async def vote(
     k: int | None = None,
     rule: Rule | str | None = None,
     flags: Sequence[Callable[[Any], str | None]] = (),
-    key: Callable[[Any], Any] | None = None,
+    key: str | Key | Judged | None = None,
     max_samples: int = 200,
     in_flight: int | None = None,
 ) -> Voted:
     """Return the outcome of sampling `sampler()` until the rule decides (Algorithm 2), at most `max_samples` times.
 
     `sampler` takes nothing and returns a JSON value, or anything if `key` gives its vote key; it may be asynchronous.
+    `key` is a function of a value, the name of a ready-made one (`"folded"`, `"number:0.01"`, `"python"`), or
+    `mdap.core.keys.judged(MODEL)`: then a model groups the candidates, which is no proof.
     A flag takes a value and returns the reason to discard it, or None. `in_flight` bounds the calls at once (default:
     k). What the sampler raises is raised.
     """
     chosen = choose_rule(k, rule)
-    question = Question(flags, key)
-    model = Sampler(sampler, question)
+    compared, _ = resolved(key)
+    judge_model = as_model(compared.model) if isinstance(compared, Judged) else None
+    question = Question(flags, None if isinstance(compared, Judged) else compared)
+    if judge_model is not None:
+        question.judge = Judge(judge_model.spec, question.shown)
+    model = Sampler(sampler, question, judge_model)
     settings = Settings(max_samples=max_samples, redraws=max_samples)
     complete = limited(model.complete, in_flight or chosen.k)
     asking = Asking(TaskView(question), complete, (), settings, LoopClock())
@@ -124,6 +152,9 @@ async def vote(
         await do_voting(asking, chosen, step, {0: poll})
     except Undecided as undecided:
         why = undecided.message
+    finally:
+        if judge_model is not None and (isinstance(key, str) or isinstance(getattr(key, "model", None), str)):
+            await close(judge_model)
     return _outcome(poll, question, why)
 
 
@@ -142,4 +173,5 @@ def _outcome(poll: Poll, question: Question, why: str) -> Voted:
         ballot.first / ballot.votes if ballot.votes else 0.0,
         ballot.rule.spec,
         why,
+        None if question.judge is None else question.judge.account(),
     )

@@ -16,10 +16,19 @@ from mdap.core.errors import MdapError
 COMMANDS = {
     "run": ("run:run", "Take a task from its start to its end."),
     "resume": ("run:resume", "Go on with a run where its journal ends; a decided step is never asked again."),
+    "ask": ("ask:ask", "Decide one question by votes, and print the answer alone."),
     "runs": ("runs:runs", "List the runs of a journal, the oldest first."),
     "show": ("show:show", "Show a run, or with --step everything that is known of one of its steps."),
     "export": ("export:export", "Write the decisions of a run as JSON Lines; equal runs give equal bytes."),
     "estimate": ("estimate:estimate", "Say what votes are needed and what they cost, before any call is made."),
+    "models": (
+        "models:models",
+        "List what is known of servers and models: which parameters they take, and where votes differ.",
+    ),
+    "probe": (
+        "probe:probe",
+        "Find out by a few calls which parameters a model takes, and whether its replies are independent.",
+    ),
     "serve": ("serve:serve", "Serve a model as an OpenAI-compatible endpoint, which can be told to misbehave."),
 }
 

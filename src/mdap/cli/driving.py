@@ -24,11 +24,19 @@ from mdap.result import Result
 Start = Callable[[Journal, list[Callable[[Event], None]]], Coroutine[Any, Any, Result]]
 
 
-def drive(start: Start, place: Place, *, json: bool, verbose: int, quiet: bool) -> int:
+def drive(
+    start: Start,
+    place: Place,
+    *,
+    json: bool,
+    verbose: int,
+    quiet: bool,
+    report: Callable[[Result], None] | None = None,
+) -> int:
     """Open the journal, see a run through to its end, print what it came to, and return the exit code.
 
     `start` is given the journal and the observers. With `json` standard output holds one object whenever a run began,
-    also when it ended in an error or was interrupted.
+    also when it ended in an error or was interrupted. `report`, if given, prints a result in place of all that.
     """
     progress, begun = Progress(), []
 
@@ -47,11 +55,13 @@ def drive(start: Start, place: Place, *, json: bool, verbose: int, quiet: bool) 
             if not begun:
                 raise
             return _broken(journal, begun[0], error, place, json=json, verbose=verbose)
-        if json:
+        if report is not None:
+            report(result)
+        elif json:
             print_json(result.to_dict())
         else:
             print_result(result)
-        return _ended(result, place, quiet=quiet)
+        return _ended(result, place, quiet=quiet or report is not None)
 
 
 def _until_stopped(work: Coroutine[Any, Any, Result], line: Line, place: Place) -> Result:

@@ -52,8 +52,8 @@ _HEAT = "FLOAT|none"
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Fixed:
-    """The settings that a run keeps to its end; None: not given."""
+class Draws:
+    """The settings of a draw, which a run keeps to its end; None: not given."""
 
     max_tokens: Annotated[int | None, _setting("max_tokens", "Tokens a reply may have.", DRAWS)] = None
     flag_tokens: Annotated[
@@ -68,16 +68,23 @@ class Fixed:
         _setting("temperature", "Temperature of all other draws; none: send none.", DRAWS, _HEAT),
     ] = None
     seed: Annotated[int | None, _setting("seed", "Settles every draw of a seeded model.", DRAWS)] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Fixed(Draws):
+    """All settings that a run keeps to its end; None: not given."""
+
     record: Annotated[
         Literal["samples", "contested", "none"] | None,
         _setting("record", "Whose samples the journal keeps: all steps', contested steps', none.", DRAWS),
     ] = None
 
 
-UNCHANGED, UNSET = Changeable(), Fixed()
+UNCHANGED, UNSET, USUAL_DRAWS = Changeable(), Fixed(), Draws()
 
 
-def given(flags: Changeable | Fixed) -> dict[str, Any]:
+def given(flags: Changeable | Draws) -> dict[str, Any]:
     """Return the settings that were given; the word `none` for a temperature stands for None, which sends none."""
     values = {field.name: getattr(flags, field.name) for field in fields(flags)}
     return {name: None if value == "none" else value for name, value in values.items() if value is not None}

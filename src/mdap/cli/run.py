@@ -53,7 +53,7 @@ def run(
             f"note:  k={api.DEFAULT_K} is assumed: nothing says yet how often this model is right; "
             "`mdap estimate --p P --steps S` says what k that takes"
         )
-    chosen = _with_base_url(model, base_url)
+    chosen = with_base_url(model, base_url)
     options = {**given(changeable), **given(fixed)}
     return drive(
         lambda journal, observers: api.run(
@@ -100,7 +100,7 @@ def resume(
     def start(journal: Any, observers: list[Callable[[Any], None]]) -> Coroutine[Any, Any, Any]:
         chosen = model
         if base_url is not None:
-            chosen = _with_base_url(model or journal.head(run).model, base_url)
+            chosen = with_base_url(model or journal.head(run).model, base_url)
         return api.resume(
             run,
             journal=journal,
@@ -113,7 +113,7 @@ def resume(
     return drive(start, place, json=json, verbose=verbose, quiet=quiet)
 
 
-def _with_base_url(model: str, base_url: str | None) -> str:
+def with_base_url(model: str, base_url: str | None) -> str:
     """Return the model's spec with this base URL in place of the one that it may have."""
     if base_url is None:
         return model

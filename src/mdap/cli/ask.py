@@ -1,0 +1,159 @@
+"""`mdap ask`: flags in, one voted answer out. What an answer may be is decided elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from mdap.cli.options import (
+    UNCHANGED,
+    USUAL_DRAWS,
+    USUAL_PLACE,
+    BaseUrl,
+    Changeable,
+    Draws,
+    Json,
+    Place,
+    Quiet,
+    Verbose,
+    given,
+)
+
+if TYPE_CHECKING:
+    from mdap.asked import Answer, Inquiry
+
+_FORMAT, _EQUAL = Group("Format of the answer", sort_key=1), Group("Votes", sort_key=2)
+
+
+def ask(
+    prompt: Annotated[str | None, Parameter(help="What to ask.")] = None,
+    /,
+    *,
+    model: Annotated[str, Parameter(alias="-m", help="Such as openai:gpt-4.1-mini.")],
+    file: Annotated[str | None, Parameter(alias="-f", help="File that holds the prompt; - is standard input.")] = None,
+    schema: Annotated[
+        Path | None, Parameter(group=_FORMAT, help="JSON that is valid against the JSON Schema in this file.")
+    ] = None,
+    record: Annotated[
+        str | None, Parameter(group=_FORMAT, help="JSON that decodes to a type of your own, package.module:Class.")
+    ] = None,
+    pattern: Annotated[
+        str | None, Parameter(group=_FORMAT, help="Text that this regular expression matches as a whole.")
+    ] = None,
+    one_of: Annotated[
+        str | None, Parameter(group=_FORMAT, metavar="A,B[,C...]", help="One of these words, letter for letter.")
+    ] = None,
+    k: Annotated[
+        int | None, Parameter(group=_EQUAL, help="Short for --rule ahead_by_k:K. 3 is assumed without either.")
+    ] = None,
+    rule: Annotated[
+        str | None, Parameter(group=_EQUAL, help="When an answer is decided: ahead_by_k:K or first_to_k:K.")
+    ] = None,
+    key: Annotated[
+        str | None,
+        Parameter(
+            group=_EQUAL,
+            help="Which answers are the same: folded (case and white space do not count), number:0.01 (rounded), "
+            "python (code, by its syntax tree), judged:MODEL (a model groups them: no proof).",
+        ),
+    ] = None,
+    p: Annotated[
+        float | None,
+        Parameter(group=_EQUAL, help="Probability that one vote is right: gives that of the answer with --json."),
+    ] = None,
+    base_url: BaseUrl = None,
+    changeable: Changeable = UNCHANGED,
+    draws: Draws = USUAL_DRAWS,
+    place: Place = USUAL_PLACE,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Decide one question by votes, and print the answer alone.
+
+    An answer that is not in the format is flagged and asked for again, never mended. If no answer wins, nothing is
+    printed and the exit code is 3. With --json: the answer (absent unless decided), the ballot, flags, tokens, and the
+    probability with what it rests on. The run is in the journal like any other.
+    """
+    from mdap import api, asked
+    from mdap.cli.driving import drive
+    from mdap.cli.exits import say
+    from mdap.cli.run import with_base_url
+    from mdap.core.scaling.checks import helpful
+    from mdap.tasks.question import imported
+
+    inquiry = asked.prepare(
+        _prompt(prompt, file),
+        schema=None if schema is None else _schema(schema),
+        record=None if record is None else imported(record),
+        pattern=pattern,
+        one_of=None if one_of is None else one_of.split(","),
+        key=key,
+    )
+    chosen, voter = api.choose_rule(k, rule), with_base_url(model, base_url)
+    if p is not None:
+        helpful(p)
+    if k is None and rule is None and not quiet:
+        say(f"note:  k={api.DEFAULT_K} is assumed: nothing says yet how often this model is right")
+
+    def start(journal: Any, observers: list[Callable[[Any], None]]) -> Coroutine[Any, Any, Any]:
+        options = {**given(changeable), **given(draws)}
+        return asked.conduct(inquiry, voter, rule=chosen, journal=journal, on_event=observers, **options)
+
+    return drive(
+        start,
+        place,
+        json=json,
+        verbose=verbose,
+        quiet=quiet,
+        report=lambda result: _report(asked.answer_of(result, inquiry, chosen, p), inquiry, json=json, quiet=quiet),
+    )
+
+
+def _prompt(prompt: str | None, file: str | None) -> str:
+    from mdap.core.errors import UsageError
+
+    if (prompt is None) == (file is None):
+        raise UsageError(
+            "the prompt is given twice" if prompt is not None else "there is no prompt",
+            remedy='write mdap ask "PROMPT" --model MODEL, or --file FILE in place of the prompt',
+        )
+    if file is None:
+        return str(prompt)
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the prompt cannot be read from {file}: {error}", remedy="name a UTF-8 text file") from None
+
+
+def _schema(path: Path) -> dict[str, Any]:
+    from mdap.core.errors import RedFlag, UsageError
+    from mdap.core.strictjson import read_json
+
+    try:
+        found: dict[str, Any] = read_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, RedFlag) as error:
+        raise UsageError(f"no JSON Schema can be read from {path}: {error}", remedy="name a JSON file") from None
+    return found
+
+
+def _report(answer: Answer, inquiry: Inquiry, *, json: bool, quiet: bool) -> None:
+    """Print the answer, alone, or all that is known of it as JSON; what qualifies it goes to standard error."""
+    from mdap.cli.exits import say
+    from mdap.cli.report import print_json
+
+    shown = answer.to_dict()
+    if json:
+        print_json(shown)
+    elif answer.decided:
+        value = shown["answer"]
+        print_json(value) if not isinstance(value, str) else print(value)
+    if answer.judged is not None and not quiet:
+        say(f"note:  {answer.judged['model']} grouped the answers: this is no proof, and no k makes it one")
+    truncated = answer.flags.get("truncated", 0)
+    if truncated and not answer.decided:
+        say(f"note:  {truncated} of {answer.samples} replies were truncated: raise --max-tokens")
