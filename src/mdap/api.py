@@ -15,8 +15,9 @@ import msgspec
 from mdap.clock import LoopClock
 from mdap.core import redflags
 from mdap.core.budget import Budget, Limits
+from mdap.core.calibrated import Calibration, ModelCalibration, decode
 from mdap.core.errors import FingerprintChanged, MdapError, UsageError
-from mdap.core.events import Started
+from mdap.core.events import Event, Started
 from mdap.core.fingerprint import differences
 from mdap.core.history import Epoch, Resumed, RunHead, Snapshot
 from mdap.core.records import ABSENT, Decision, OpenBallot, Record, Step, Vote
@@ -24,7 +25,8 @@ from mdap.core.redflags import Flag, RedFlagCheck
 from mdap.core.rules import rule as rule_named
 from mdap.core.settings import CHANGEABLE, Settings
 from mdap.core.spec import unknown
-from mdap.engine.calling import Meter, limited, retrying, timed
+from mdap.engine.calling import Emit, Meter, limited, retrying, timed
+from mdap.engine.drift import Drift
 from mdap.engine.durable import Log, durable
 from mdap.engine.growth import Growth, context_of
 from mdap.engine.segment import drive
@@ -34,7 +36,7 @@ from mdap.engine.voting import Poll, do_voting
 from mdap.journal import open_journal
 from mdap.models.catalog import as_model
 from mdap.observers import Observer, fan_out, warn
-from mdap.protocols import Clock, Journal, Model, Rule, Task
+from mdap.protocols import Clock, Complete, Journal, Model, Rule, Task
 from mdap.result import Reopen, Result
 from mdap.tasks.catalog import in_form, restored
 from mdap.tasks.catalog import task as task_named
@@ -95,6 +97,7 @@ async def run(
     k: int | None = None,
     rule: Rule | str | None = None,
     journal: Journal | str | Path | None = None,
+    calibration: Calibration | str | Path | None = None,
     red_flags: Sequence[RedFlagCheck] | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
@@ -105,16 +108,20 @@ async def run(
 
     `task` and `model` are objects or specs (`"hanoi:disks=5"`, `"simulated:p=0.9"`); a model may be any callable.
     `k` is short for the rule `ahead_by_k:k`; without either, k is 3, which is an assumption. `journal` is a path, or
-    None to keep nothing on disk. `red_flags` replaces the default red flags, `extra_flags` come after them. The
-    options are those of `Settings`.
+    None to keep nothing on disk. `calibration`, or the file of one, gives k where none is given, and the run warns when
+    its flags or its dissent rise above it; it must be of the same model, prompt, parser, flags and settings
+    (FingerprintChanged), and VotingCannotHelp is raised where it refuses. `red_flags` replaces the default red flags,
+    `extra_flags` come after them. The options are those of `Settings`.
     Observers given as `on_event` see every event and may raise Stop.
 
     Raises UsageError for what cannot be run, ModelRejected, TaskError or JournalError where the run cannot go on;
     what was decided until then is in the journal. Cancelling it ends the calls in flight and keeps what was decided.
     """
-    parts = _parts(task, model, lambda model: _settings(model, dict(options)), red_flags, extra_flags)
-    chosen = choose_rule(k, rule)
-    fingerprint = _fingerprint(parts, chosen)
+    parts = parts_of(task, model, lambda model: settings_of(model, dict(options)), red_flags, extra_flags)
+    calibrated = fitting(calibration, parts)
+    from_it = calibrated.k if calibrated is not None and k is None and rule is None else k
+    chosen = choose_rule(from_it, rule)
+    fingerprint = fingerprint_of(parts, chosen)
     head = RunHead(
         id=_new_id(parts.view.task),
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -129,7 +136,7 @@ async def run(
         store.create(head)
         with store.claim(head.id):
             store.append(head.id, Snapshot(0, plain(parts.view.start())))
-            return await _drive(store, head.id, parts, chosen, on_event, clock, _again(journal, store))
+            return await _drive(store, head.id, parts, chosen, on_event, clock, _again(journal, store), calibrated)
 
 
 async def resume(
@@ -139,6 +146,7 @@ async def resume(
     task: Task | str | None = None,
     model: Model | str | Callable[..., Any] | None = None,
     rule: Rule | str | None = None,
+    calibration: Calibration | str | Path | None = None,
     red_flags: Sequence[RedFlagCheck] | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     accept_changes: bool = False,
@@ -149,9 +157,10 @@ async def resume(
     """Return the result of a run taken up where its journal ends; a decided step is never asked again.
 
     `run` is an id or a unique beginning of one. Task, model and rule are made again from their specs unless given, as
-    flags and a rule of one's own must be. Only caps, budgets, concurrency and timeouts may change. Raises
-    FingerprintChanged, with a readable difference, if the task, its prompt, the model, the rule, the flags or another
-    setting is not the same; `accept_changes` then starts a new epoch at the next step, whose ballot begins anew.
+    flags and a rule of one's own must be; `calibration` says again what to watch for. Only caps, budgets, concurrency
+    and timeouts may change. Raises FingerprintChanged, with a readable difference, if the task, its prompt, the model,
+    the rule, the flags or another setting is not the same; `accept_changes` then starts a new epoch at the next step,
+    whose ballot begins anew.
     Raises RunBusy if another process drives the run.
     """
     with opened(journal) as store:
@@ -160,7 +169,7 @@ async def resume(
             history = store.history(head.id)
             book = history.book
             stored = {**head.settings, **book.settings, **_changes(dict(changes))}
-            parts = _parts(
+            parts = parts_of(
                 restored(head.task, store.snapshot(head.id, 0).state) if task is None else task,
                 head.model if model is None else model,
                 lambda _: Settings(**stored),
@@ -169,7 +178,7 @@ async def resume(
             )
             before = book.epochs[-1][1] if book.epochs else head.fingerprint
             chosen = choose_rule(None, before["rule"] if rule is None else rule)
-            now = _fingerprint(parts, chosen)
+            now = fingerprint_of(parts, chosen)
             changed = differences(before, now)
             if changed and not accept_changes:
                 raise FingerprintChanged(
@@ -183,7 +192,8 @@ async def resume(
             store.append(head.id, Resumed(msgspec.to_builtins(parts.settings)))
             if changed:
                 await store.wait_durable(store.append(head.id, Epoch(book.steps, now)))
-            return await _drive(store, head.id, parts, chosen, on_event, clock, _again(journal, store))
+            calibrated = fitting(calibration, parts)
+            return await _drive(store, head.id, parts, chosen, on_event, clock, _again(journal, store), calibrated)
 
 
 def choose_rule(k: int | None, rule: Rule | str | None) -> Rule:
@@ -203,11 +213,12 @@ async def _drive(
     on_event: Observer | Sequence[Observer],
     clock: Clock | None,
     reopen: Reopen,
+    calibrated: ModelCalibration | None = None,
 ) -> Result:
     """Stack the wrappers around the two callables of a run, `complete` and `decide`, and drive it to its end."""
     view, settings = parts.view, parts.settings
     clock = clock or LoopClock()
-    emit = fan_out(on_event)
+    emit = _observed(on_event, calibrated, rule)
     history = journal.history(run)
     head, book = history.head, history.book
     total = getattr(view.task, "steps", None)
@@ -215,9 +226,7 @@ async def _drive(
     budget = Budget(Limits(settings.budget_calls, settings.budget_tokens, settings.budget_seconds), book.spent)
     meter = Meter(budget, clock, log.lease, emit)
 
-    # Retries stand outside: each attempt waits for its own place and is reserved on its own, since each may be billed.
-    complete = limited(meter.metered(timed(parts.model.complete, settings.timeout)), settings.in_flight)
-    complete = meter.within_time(retrying(complete, settings.retries, clock, log.retried, emit))
+    complete = stacked(parts.model.complete, settings, meter, clock, log.retried, emit)
     growth = Growth(context_of(parts.model))
     asking = Asking(view, complete, parts.flags, settings, clock, emit, growth, partial(warn, emit))
     polls = {} if book.ballot is None else {book.ballot.step: _reopened(book.ballot, view, rule)}
@@ -237,6 +246,45 @@ async def _drive(
         if parts.owns_model:
             await close(parts.model)
     return Result(journal, run, view, rule, reopen)
+
+
+def fitting(calibration: Calibration | str | Path | None, parts: Parts) -> ModelCalibration | None:
+    """Return the figures of a calibration, or of the file of one, for these parts; None without one.
+
+    Raises FingerprintChanged if it was made with something else, UsageError for what is no calibration.
+    """
+    if calibration is None:
+        return None
+    if not isinstance(calibration, Calibration):
+        try:
+            calibration = decode(Path(calibration).read_bytes())
+        except OSError as error:
+            raise UsageError(f"cannot read the calibration: {error}", remedy="give the file it was saved to") from None
+    return calibration.fitting(fingerprint_of(parts, choose_rule(None, None)))
+
+
+def _observed(
+    on_event: Observer | Sequence[Observer], calibrated: ModelCalibration | None, rule: Rule
+) -> Observer | None:
+    """Return one observer for all, with what watches for a drift away from a calibration, where there is one."""
+    if calibrated is None:
+        return fan_out(on_event)
+    watching = Drift(calibrated, rule.k, lambda warning: warn(emit, warning))
+
+    def watch(event: Event) -> None:
+        watching.add(event)
+
+    emit = fan_out([*([on_event] if callable(on_event) else on_event), watch])
+    return emit
+
+
+def stacked(
+    call: Complete, settings: Settings, meter: Meter, clock: Clock, retried: dict[str, int], emit: Emit
+) -> Complete:
+    """Return the `complete` of a run: `call` in the wrappers that bound, meter, limit and repeat it."""
+    # Retries stand outside: each attempt waits for its own place and is reserved on its own, since each may be billed.
+    complete = limited(meter.metered(timed(call, settings.timeout)), settings.in_flight)
+    return meter.within_time(retrying(complete, settings.retries, clock, retried, emit))
 
 
 async def close(model: object) -> None:
@@ -271,13 +319,14 @@ def _again(journal: Journal | str | Path | None, store: Journal) -> Reopen:
     return lambda: opened(store if journal is None else journal)
 
 
-def _parts(
+def parts_of(
     task: Task | str,
     model: Model | str | Callable[..., Any],
     settings: Callable[[Model], Settings],
     replace: Sequence[RedFlagCheck] | None,
     extra: Sequence[RedFlagCheck],
 ) -> Parts:
+    """Return what a run is made of; `settings` is given the model, which may prescribe some of them."""
     chosen, owned = as_model(model), isinstance(model, str)
     view = TaskView(in_form(task_named(task), getattr(chosen, "prompt_form", None)))
     chosen = chosen.bind(view.task) if hasattr(chosen, "bind") else chosen
@@ -285,7 +334,7 @@ def _parts(
     return Parts(view, chosen, redflags.red_flags(decided.flag_tokens, extra=extra, replace=replace), decided, owned)
 
 
-def _settings(model: Model, options: dict[str, Any]) -> Settings:
+def settings_of(model: Model, options: dict[str, Any]) -> Settings:
     """Return the settings: what is given, else what the model prescribes, else the defaults."""
     prescribed = {n: getattr(model, n) for n in ("first_temperature", "temperature") if hasattr(model, n)}
     unknown_names = options.keys() - set(Settings.__struct_fields__)
@@ -303,7 +352,8 @@ def _changes(changes: dict[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def _fingerprint(parts: Parts, rule: Rule) -> dict[str, str]:
+def fingerprint_of(parts: Parts, rule: Rule) -> dict[str, str]:
+    """Return what makes two runs the same run, as text by part."""
     task = parts.view.task
     prompt = parts.view.prompt(parts.view.start())
     return {

@@ -1,0 +1,126 @@
+"""A calibration as a value that outlives its process: what it was made with, its figures, and whether they fit a run.
+
+Reads and writes bytes, never a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from mdap.core.calibration import Kind
+from mdap.core.errors import FingerprintChanged, UsageError, VotingCannotHelp
+from mdap.core.fingerprint import differences
+from mdap.core.verdict import Verdict
+
+VERSION: Final = 1
+# Parts of a run's fingerprint that a calibration does not depend on: it is there to choose the rule, and its samples
+# have seeds of their own.
+FREE = frozenset({"rule", "model"})
+
+StatesFrom: TypeAlias = Literal["sample", "answer", "votes"]
+
+
+class ModelCalibration(msgspec.Struct, frozen=True):
+    """The figures of one model. `identity` is what its fingerprint holds, `model` its spec.
+
+    `calls` were made, retries included; `stopped` says why no more were, where a budget ended them. `unsettled`: states
+    whose answer votes could not settle, which count as wrong.
+    """
+
+    model: str
+    identity: str
+    fingerprint: dict[str, str]
+    calls: int
+    kinds: tuple[Kind, ...]
+    verdict: Verdict
+    unsettled: int = 0
+    stopped: str = ""
+
+    @property
+    def k(self) -> int:
+        """The k that the calibration recommends; raises VotingCannotHelp where it refuses."""
+        if self.verdict.k is None:
+            raise VotingCannotHelp(
+                f"{self.model}: {self.verdict.refusal}",
+                remedy="change the prompt, the model or the steps, or add an oracle; a larger k makes it worse. "
+                "More --samples narrow the intervals",
+            )
+        return self.verdict.k
+
+    @property
+    def calls_per_step(self) -> float | None:
+        """Expected calls for each decided step at the recommended k; None where there is none."""
+        projection = self.verdict.projection
+        if projection is None:
+            return None
+        return sum(kind.share * projection.votes_per_step.value / kind.v.value for kind in self.kinds)
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """What `calibrate` found for one task and some models, the cheapest per decided step first, refused ones last.
+
+    `samples` were asked for of each model; `states_from`: the task's `sample`, a walk along its `answer`, or a short
+    run by votes; `truth_from`: the task's `answer`, or agreement with a vote of a large margin. `steps` and `target`
+    are those of the run that it was made for. `temperature` is what was drawn at: that of all votes of a step but its
+    first.
+    """
+
+    task: str
+    target: float
+    steps: int
+    samples: int
+    seed: int
+    temperature: float | None
+    states_from: StatesFrom
+    truth_from: Literal["answer", "votes"]
+    models: tuple[ModelCalibration, ...]
+    version: int = VERSION
+
+    def encode(self) -> bytes:
+        """Return the calibration as one line of JSON, which `decode` reads back."""
+        return msgspec.json.encode(self) + b"\n"
+
+    def fitting(self, fingerprint: Mapping[str, str]) -> ModelCalibration:
+        """Return the figures for a run of this fingerprint.
+
+        Raises FingerprintChanged, with a readable difference, if model, prompt, parser, flags or settings are not those
+        of the calibration.
+        """
+        found = [m for m in self.models if m.identity == fingerprint["model"]]
+        now = comparable(fingerprint)
+        if found and found[0].fingerprint == now:
+            return found[0]
+        first = found[0] if found else self.models[0]
+        before = {"model": first.identity, **first.fingerprint}
+        raise FingerprintChanged(
+            "the calibration was made with something else:\n"
+            f"{differences(before, {'model': fingerprint['model'], **now})}\n",
+            remedy="calibrate again with what the run uses: `mdap calibrate TASK --model M --output FILE`",
+        )
+
+
+def comparable(fingerprint: Mapping[str, str]) -> dict[str, str]:
+    """Return the parts of a run's fingerprint that must be those of its calibration; the run's seed is none of them."""
+    kept = {part: text for part, text in fingerprint.items() if part not in FREE}
+    settings = msgspec.json.decode(kept["settings"])
+    settings.pop("seed", None)
+    return {**kept, "settings": msgspec.json.encode(settings).decode()}
+
+
+def decode(data: bytes) -> Calibration:
+    """Read what `encode` wrote; raises UsageError for anything else, a later version included."""
+    try:
+        read = msgspec.json.decode(data, type=Calibration)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"not a calibration: {error}", remedy="give a file that `mdap calibrate --output` wrote"
+        ) from None
+    if read.version > VERSION or not read.models:
+        raise UsageError(
+            f"a calibration of version {read.version}, with {len(read.models)} models, cannot be used here",
+            remedy="calibrate again, or use the mdap that wrote it",
+        )
+    return read
