@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 
 from mdap.core.errors import UsageError
 from mdap.core.spec import Spec, build, parse_spec, unknown
+from mdap.models.foreign_models import as_foreign
 from mdap.models.function import Function
 from mdap.protocols import Model
 
@@ -57,6 +58,8 @@ def as_model(given: Model | str | Callable[..., Any]) -> Model:
         raise UsageError(f"{given.__name__} is a class, not a model", remedy=f"make one of it: {given.__name__}()")
     if callable(getattr(given, "complete", None)) and isinstance(getattr(given, "spec", None), str):
         return cast(Model, given)
+    if (foreign := as_foreign(given)) is not None:
+        return foreign
     if callable(given):
         return Function(given)
     raise UsageError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
@@ -12,12 +11,11 @@ import msgspec
 from mdap.core.errors import ModelError, ModelRejected, UsageError
 from mdap.core.records import Request, Response, Usage
 from mdap.core.spec import write_spec
+from mdap.models.adaptive import Adaptive
 from mdap.models.cassette import tape
 from mdap.models.http import Endpoint, Reply, Tape, check_base_url, is_html, page_title
 from mdap.models.profiles import SERVERS, Profile, Server, check_model_name, profile_of
 from mdap.models.refusals import Told, is_quota, is_wrong_key, refused_parameter, told
-
-_LOG = logging.getLogger("mdap")
 
 
 class Link(NamedTuple):
@@ -67,12 +65,10 @@ def link(
     return Link(server, model, base, key, timeout, logprobs, played)
 
 
-class Remote:
+class Remote(Adaptive):
     """A model behind a server. Its spec names the server, but never the key and nothing that a resume may change.
 
-    `profile` is what it takes, as far as is known now; it narrows when the server refuses a parameter. `adaptations`
-    are the parameters that it has narrowed by, in order. `logprobs` says whether log-probabilities are asked for. A
-    dialect gives `path`, `auth`, `write` and `read`.
+    `logprobs` says whether log-probabilities are asked for. A dialect gives `path`, `auth`, `write` and `read`.
     """
 
     noun: ClassVar[str]
@@ -88,7 +84,6 @@ class Remote:
         self.base_url = to.base_url
         own = to.base_url == server.base_url
         self.profile = profile_of(server.name, to.model, own_address=own)
-        self.adaptations: tuple[str, ...] = ()
         self.spec = write_spec(
             server.name, {"base_url": None if own else to.base_url, "logprobs": to.logprobs or None}, bare=to.model
         )
@@ -147,22 +142,12 @@ class Remote:
             raise UsageError(f"{self.spec} takes no n: {self.profile.known}", remedy="send a request for each draw")
         got = await self._ask(first, len(requests)) if len(requests) > 1 else [await self.complete(first)]
         if len(got) < len(requests):
-            self._narrow("n", "answers one draw where more were asked for")
+            self.narrow("n", "answers one draw where more were asked for")
         rest = [
             msgspec.structs.replace(reply, usage=reply.usage and Usage(), id=f"{reply.id}#{index}" if reply.id else "")
             for index, reply in enumerate(got[1 : len(requests)], 1)
         ]
         return [got[0], *rest]
-
-    def adapt(self, names: Sequence[str]) -> None:
-        """Take over adaptations that an earlier part of the run made, silently; raises UsageError for an unknown name.
-
-        Those that are in force already are left alone.
-        """
-        for name in names:
-            if name not in self.adaptations:
-                self.profile = self.profile.without(name)
-                self.adaptations = (*self.adaptations, name)
 
     async def look(self, path: str) -> Reply:
         """Return what another path of the same server answers to a GET; raises ModelError where there is no reply."""
@@ -193,7 +178,8 @@ class Remote:
         said = Told(page_title(reply)) if is_html(reply) else told(reply.body)
         if reply.status in (400, 422):
             name = refused_parameter(said, self._sent(profile, request, n))
-            if name is not None and (error := self._adapted(name, profile, reply, said)) is not None:
+            words = f"{self._endpoint.url}: {self._endpoint.clean(said.text)}"
+            if name is not None and (error := self.adapted(name, profile, words, reply.status)) is not None:
                 return error
         if is_quota(said):
             return ModelRejected(
@@ -216,28 +202,6 @@ class Remote:
             "max_tokens": True,
         }
         return tuple(name for name, is_sent in carried.items() if is_sent and name in self.writes)
-
-    def _adapted(self, name: str, profile: Profile, reply: Reply, said: Told) -> ModelError | None:
-        """The error that asks for one more attempt without a parameter; None where this call was that attempt."""
-        if name not in self.adaptations:
-            self._narrow(name, f"refuses {name}")
-        elif profile.takes(name) == self.profile.takes(name):
-            return None
-        # A call that was on its way when another one found this out is simply asked again.
-        return ModelError(
-            f"{self._endpoint.url} refuses {name}: {self._endpoint.clean(said.text)}; {self._instead(name)}",
-            kind="adapted",
-            status=reply.status,
-            retry_after=0.0,
-        )
-
-    def _narrow(self, name: str, what: str) -> None:
-        if name not in self.adaptations:
-            self.adapt([name])
-            _LOG.warning("%s %s: %s; votes differ by %s", self.spec, what, self._instead(name), self.profile.variety)
-
-    def _instead(self, name: str) -> str:
-        return f"it is sent as {self.profile.max_tokens}" if name == "max_tokens" else "it is not sent any more"
 
     def _remedy(self, status: int) -> str:
         key = f"set {self.server.keys[0]} to a key of this server"

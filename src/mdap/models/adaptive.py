@@ -1,0 +1,58 @@
+"""A model whose profile narrows when a parameter is refused: once a parameter, remembered, and told to the user."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from mdap.core.errors import ModelError
+from mdap.models.profiles import Profile
+
+_LOG = logging.getLogger("mdap")
+
+
+class Adaptive:
+    """A model that adapts. `profile` is what it takes, as far as is known now.
+
+    `adaptations` are the names, of `mdap.models.profiles.PARAMETERS`, of what it has narrowed by, in order.
+    """
+
+    spec: str
+    profile: Profile
+    adaptations: tuple[str, ...] = ()
+
+    def adapt(self, names: Sequence[str]) -> None:
+        """Take over adaptations that an earlier part of the run made, silently; raises UsageError for an unknown name.
+
+        Those that are in force already are left alone.
+        """
+        for name in names:
+            if name not in self.adaptations:
+                self.profile = self.profile.without(name)
+                self.adaptations = (*self.adaptations, name)
+
+    def adapted(self, name: str, profile: Profile, words: str, status: int) -> ModelError | None:
+        """Return the error that asks for one more attempt without a parameter; None where this call was that attempt.
+
+        `profile` is what the refused call was written with, `words` what the provider said.
+        """
+        if name not in self.adaptations:
+            self.narrow(name, f"refuses {name}")
+        elif profile.takes(name) == self.profile.takes(name):
+            return None
+        # A call that was on its way when another one found this out is simply asked again.
+        return ModelError(
+            f"{self.spec} refuses {name}, so {self._instead(name)} ({words})",
+            kind="adapted",
+            status=status,
+            retry_after=0.0,
+        )
+
+    def narrow(self, name: str, what: str) -> None:
+        """Adapt to `what` the model does, and tell the user; nothing happens where it has adapted already."""
+        if name not in self.adaptations:
+            self.adapt([name])
+            _LOG.warning("%s %s: %s; votes differ by %s", self.spec, what, self._instead(name), self.profile.variety)
+
+    def _instead(self, name: str) -> str:
+        return f"it is sent as {self.profile.max_tokens}" if name == "max_tokens" else "it is not sent any more"
