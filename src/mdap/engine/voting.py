@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import TaskGroup
+from collections.abc import Callable
 
 from mdap.core.ballot import Ballot, Rule
 from mdap.core.errors import MdapError, TaskError, Undecided
@@ -22,6 +23,7 @@ class Poll:
         self.slots: list[Slot] = []
         self.waiting = 0  # the first slot that is not counted yet
         self.taken = 0  # samples used, those of earlier segments included
+        self.on_vote: Callable[[], None] | None = None
         self._votes: dict[bytes, Vote] = {}
         self._groups: dict[bytes, bytes] = {}
         if opened is not None:
@@ -147,9 +149,9 @@ async def _draw(asking: Asking, poll: Poll, prompt: Prompt, reader: Reader, batc
         else:
             async with TaskGroup() as group:
                 for slot in batch[1:]:
-                    group.create_task(_draw_one(asking, poll.step, prompt, slot, reader, allowance))
+                    group.create_task(_draw_one(asking, poll, prompt, slot, reader, allowance))
                 # This task would only wait: it makes the first draw itself.
-                await _draw_one(asking, poll.step, prompt, batch[0], reader, allowance)
+                await _draw_one(asking, poll, prompt, batch[0], reader, allowance)
     except BaseExceptionGroup as group_of_errors:
         # What is no error of mdap ended the others of its batch; it is raised as it would be from a batch of one.
         raise group_of_errors.exceptions[0] from None
@@ -161,12 +163,14 @@ async def _draw(asking: Asking, poll: Poll, prompt: Prompt, reader: Reader, batc
             raise error
 
 
-async def _draw_one(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reader: Reader, allowance: int) -> None:
+async def _draw_one(asking: Asking, poll: Poll, prompt: Prompt, slot: Slot, reader: Reader, allowance: int) -> None:
     try:
-        await get_vote(asking, step, prompt, slot, reader, allowance)
+        await get_vote(asking, poll.step, prompt, slot, reader, allowance)
     except MdapError as error:
         # Kept until its siblings have ended: they are paid for, and which error counts must not depend on timing.
         slot.error = error
+    if poll.on_vote is not None:
+        poll.on_vote()
 
 
 def _out_of_samples(poll: Poll, cap: int) -> Undecided:
