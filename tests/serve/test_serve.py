@@ -19,6 +19,7 @@ from mdap.core.records import Message
 from mdap.models.openai import openai
 from mdap.serve import Server, serve
 from tests.serve.adder import Adder, Refuser, sum_of
+from tests.serve.asking import until
 
 
 async def post(server: Server, body: Any, **headers: str) -> tuple[int, dict[str, Any]]:
@@ -162,7 +163,7 @@ async def test_a_model_that_can_be_bound_is_bound_to_the_task() -> None:
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, "image_url"),
         ({"messages": [{"role": "user"}]}, "content"),
         (chat(stream=True), "stream=true is not supported"),
-        (chat(n=2), "n=2 is not supported"),
+        (chat(n=0), "`$.n`"),
         (chat(seed="x"), "seed"),
         (chat(seed=2**63), "seed"),
         (chat(temperature=-1), "temperature"),
@@ -275,15 +276,6 @@ async def test_a_client_that_goes_away_cancels_the_models_call() -> None:
         await until(lambda: adder.cancelled == 1)
         assert server.stats["status"] == {"gone": 1}
         await model.close()
-
-
-async def until(condition: Any) -> None:
-    """Wait for what is to happen within a second."""
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.002)
-    pytest.fail("it did not happen")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.0.2.1", "example.org"])

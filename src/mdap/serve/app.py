@@ -1,4 +1,4 @@
-"""The server itself: routes, the checks at the door, the counters, start and stop. What is said is in `wire`."""
+"""The server itself: routes, the checks at the door, the counters, start and stop. What is said is in the dialects."""
 
 from __future__ import annotations
 
@@ -10,26 +10,48 @@ import sys
 from collections import Counter
 from contextlib import suppress
 from functools import lru_cache
-from hashlib import blake2b
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from yarl import URL
 
-from mdap.core.errors import ModelError, UsageError
-from mdap.core.keyed import draw_seed
-from mdap.core.records import Response, Usage
+from mdap.core.errors import UsageError
 from mdap.protocols import Model, Task
-from mdap.serve import wire
-from mdap.serve.chaos import Attempts, Chaos, parse_chaos
+from mdap.serve import anthropic, anthropic_batches, google, openai
+from mdap.serve.batches import Batches
+from mdap.serve.calls import Calls, Sent, Ways
+from mdap.serve.chaos import Chaos, parse_chaos
+from mdap.serve.dialect import REFUSABLE, Dialect, Fault
+from mdap.serve.limits import Limits, parse_rate
+from mdap.serve.log import CallLog
+from mdap.serve.openai_batches import OpenAIBatches
+from mdap.serve.prefixes import Prefixes
+from mdap.serve.words import words
 
 MAX_BODY = 10_000_000  # bytes of a request
 _GRACE = 0.5  # seconds that calls in flight have when the server stops
 _JSON = {"Content-Type": "application/json"}
-_BABBLE = "That is a good question. There is much to be said about it, and I would be glad to go on with you."
+
+
+class Options(TypedDict, total=False):
+    """How a server is to behave; `serve` says what each option does."""
+
+    host: str
+    port: int
+    task: Task | None
+    chaos: str | None
+    seed: int
+    token: str | None
+    rate: str | None
+    refuse: str | None
+    ignore_seed: bool
+    cache_prompts: bool
+    batch_delay: float
+    log: Path | str | None
 
 
 async def serve(
@@ -41,35 +63,47 @@ async def serve(
     chaos: str | None = None,
     seed: int = 0,
     token: str | None = None,
+    rate: str | None = None,
+    refuse: str | None = None,
+    ignore_seed: bool = False,
+    cache_prompts: bool = False,
+    batch_delay: float = 0.0,
+    log: Path | str | None = None,
 ) -> Server:
     """Return a server that listens already: `async with await serve(model) as server: ... server.url`.
 
     Port 0 takes a free one. With `task`, a model that can be bound to one answers from the text it is sent. `chaos`
-    is as in `parse_chaos`; `seed` settles its strikes, and the seeds of requests that bring none. Raises UsageError
-    for an address beyond this machine without a `token`, for one that is taken, and for chaos that cannot be read.
+    is as in `parse_chaos`; `seed` settles its strikes, and the seeds of requests that bring none. `rate` is as in
+    `parse_rate`. `refuse` names parameters, with commas, that are answered with 400. `ignore_seed`: as from a cache,
+    the reply is a function of the prompt alone. `cache_prompts`: cached tokens are reported, as in `Prefixes`.
+    `batch_delay`: seconds before a batch is worked on. `log` is a file that each call is appended to; see `read_log`.
+    Raises UsageError for an address beyond this machine without a `token`, for one that is taken, for a log that
+    cannot be written, and for options that cannot be read.
     """
     if not token and not is_loopback(host):
         raise UsageError(
             f"refusing to listen on {host!r}, which other machines can reach, without a token",
             remedy="give --token, or listen on 127.0.0.1",
         )
+    if not 0 <= batch_delay < 86_400:
+        raise UsageError(f"batch delay {batch_delay!r} is out of range", remedy="give seconds from 0 up to a day")
     bind = getattr(model, "bind", None)
     bound: Model = bind(task) if task is not None and bind is not None else model
-    server = Server(bound, Chaos(parse_chaos(chaos), seed) if chaos is not None else None, seed, token or "")
+    ways = Ways(
+        seed=seed,
+        chaos=None if chaos is None else Chaos(parse_chaos(chaos), seed),
+        limits=None if rate is None else Limits(parse_rate(rate)),
+        refuse=frozenset() if refuse is None else words(refuse, "parameter to refuse", REFUSABLE),
+        ignore_seed=ignore_seed,
+        prefixes=Prefixes() if cache_prompts else None,
+        log=None if log is None else CallLog(Path(log)),
+    )
+    server = Server(bound, ways, token or "", batch_delay)
     await server.start(host, port)
     return server
 
 
-def run_server(
-    model: Model,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    task: Task | None = None,
-    chaos: str | None = None,
-    seed: int = 0,
-    token: str | None = None,
-) -> None:
+def run_server(model: Model, **options: Unpack[Options]) -> None:
     """Serve until SIGINT or SIGTERM, then stop cleanly. The base URL is printed on standard error. See `serve`."""
 
     async def until_stopped() -> None:
@@ -77,8 +111,7 @@ def run_server(
         for number in (signal.SIGINT, signal.SIGTERM):
             with suppress(NotImplementedError):  # Windows: Ctrl-C then arrives as KeyboardInterrupt
                 loop.add_signal_handler(number, stop.set)
-        server = await serve(model, host=host, port=port, task=task, chaos=chaos, seed=seed, token=token)
-        async with server:
+        async with await serve(model, **options) as server:
             print(f"serving {model.spec} at {server.url} (Ctrl-C stops)", file=sys.stderr, flush=True)
             await stop.wait()
         close = getattr(model, "close", None)
@@ -89,22 +122,30 @@ def run_server(
 
 
 class Server:
-    """A model behind HTTP. `url` is the base URL that clients are given; `stats` counts since the start."""
+    """A model behind HTTP. `stats` counts since the start.
+
+    `url` is the base URL of the OpenAI dialect; `origin` is that of all: the others lie at `origin`/v1/messages and at
+    `origin`/v1beta/models/MODEL:generateContent.
+    """
 
     url: str
+    origin: str
 
-    def __init__(self, model: Model, chaos: Chaos | None, seed: int, token: str) -> None:
+    def __init__(self, model: Model, ways: Ways, token: str, batch_delay: float) -> None:
         self._model = model
-        self._chaos = chaos
-        self._seed = seed
         self._token = token
-        self._attempts = Attempts()
+        self._log = ways.log
         self._statuses: Counter[str] = Counter()
-        self._strikes: Counter[str] = Counter()
         self._closing = asyncio.Event()
+        self._calls = Calls(model, ways)
+        self._batches = Batches(self._calls, batch_delay)
         app = web.Application(client_max_size=MAX_BODY, middlewares=[self._at_the_door])
-        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/chat/completions", self._asks(openai))
+        app.router.add_post("/v1/messages", self._asks(anthropic))
+        app.router.add_post("/v1beta/models/{call:.+}", self._asks(google))
+        app.router.add_routes(OpenAIBatches(self._batches).routes() + anthropic_batches.routes(self._batches))
         app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/v1beta/models", self._models)
         app.router.add_get("/health", self._health)
         app.router.add_get("/stats", self._stats)
         # A client that goes away cancels the model's call: nobody would read the answer.
@@ -119,16 +160,20 @@ class Server:
         try:
             await site.start()
         except OSError as error:
-            await self._runner.cleanup()
+            await self.close()
             raise UsageError(
                 f"cannot listen on {host}:{port}: {error.strerror}", remedy="choose another --port; 0 takes a free one"
             ) from None
-        self.url = str(URL.build(scheme="http", host=host, port=site.port, path="/v1"))
+        self.origin = str(URL.build(scheme="http", host=host, port=site.port))
+        self.url = f"{self.origin}/v1"
 
     async def close(self) -> None:
         """Stop listening, end the calls in flight and let go of the port. Safe to call twice."""
         self._closing.set()
         await self._runner.cleanup()
+        await self._batches.close()
+        if self._log is not None:
+            self._log.close()
 
     async def __aenter__(self) -> Server:
         """Return the server, which listens already."""
@@ -146,89 +191,70 @@ class Server:
         return {
             "requests": self._statuses.total(),
             "status": dict(sorted(self._statuses.items())),
-            "chaos": dict(sorted(self._strikes.items())),
+            "chaos": dict(sorted(self._calls.strikes.items())),
         }
 
     @web.middleware
     async def _at_the_door(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         status = "500"
         try:
-            response = self._refused(request) or await handler(request)
+            response = self._turned_away(request) or await handler(request)
             status = str(response.status)
             return response
         except web.HTTPException as error:
             status = str(error.status)
-            return _error(error.status, _EXPLAINED.get(error.status, error.reason))
+            return self._refusal(_dialect(request), Fault(error.status, _EXPLAINED.get(error.status, error.reason)))
         except asyncio.CancelledError:
             status = "gone"
             raise
         finally:
             self._statuses[status] += 1
 
-    def _refused(self, request: web.Request) -> web.Response | None:
-        headers = request.headers
+    def _turned_away(self, request: web.Request) -> web.Response | None:
         if self._token:
-            sent = headers.get("Authorization", "").encode()
-            if request.path != "/health" and not hmac.compare_digest(sent, b"Bearer " + self._token.encode()):
-                return _error(401, "the token is missing or wrong: send it as Authorization: Bearer TOKEN")
-        elif not _is_local(headers.get("Host", "")) or not _is_local(headers.get("Origin", "http://localhost")):
+            dialect = _dialect(request)
+            key = dialect.key(request.headers, request.query).encode()
+            if request.path != "/health" and not hmac.compare_digest(key, self._token.encode()):
+                return self._refusal(dialect, Fault(401, _NO_KEY[dialect.NAME], code=None if key else "missing"))
+        elif not _is_local(request.headers.get("Host", "")) or not _is_local(
+            request.headers.get("Origin", "http://localhost")
+        ):
             # Without a token, any web page open in a browser here could make calls through it.
-            return _error(403, "without a token only this machine's own programs are answered")
+            return self._refusal(
+                _dialect(request), Fault(403, "without a token only this machine's own programs may call")
+            )
         return None
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
-        try:
-            asked = wire.read(body)
-        except ValueError as error:
-            return _error(400, str(error))
-        digest = blake2b(body, digest_size=16).digest()
-        attempt = self._attempts.count(digest)
-        number = int.from_bytes(digest[:7], "little")
-        call = wire.request(asked, draw_seed(self._seed, number, attempt, 0, 0))
-        word = self._strike(digest, attempt, call.seed)
-        if word in _INSTEAD:
-            return await self._misbehave(word, request)
-        try:
-            response = _spoilt(await self._model.complete(call), word)
-        except ModelError as error:
-            return _passed_on(error)
-        id = f"chatcmpl-{digest.hex()[:20]}{attempt:x}"
-        return await self._sent(wire.reply(response, id=id, model=asked.model or self._model.spec), word, request)
+    def _asks(self, dialect: Dialect) -> Handler:
+        """Return what answers the calls of one dialect."""
 
-    def _strike(self, digest: bytes, attempt: int, seed: int) -> str | None:
-        if self._chaos is None:
-            return None
-        word = self._chaos.of_attempt(digest, attempt) or self._chaos.of_reply(digest, seed)
-        if word is not None:
-            self._strikes[word] += 1
-        return word
+        async def answer(request: web.Request) -> web.StreamResponse:
+            # The model may stand in the path, before a colon and the method, as in models/NAME:generateContent.
+            model, _, method = request.match_info.get("call", "").rpartition(":")
+            if method not in ("", "generateContent"):
+                raise web.HTTPNotFound
+            sent = await self._calls.answer(dialect, await request.read(), request.headers, model=model)
+            return await self._send(dialect, sent, request)
 
-    async def _misbehave(self, word: str | None, request: web.Request) -> web.Response:
-        if word == "429":
-            return _error(429, "too many requests (chaos)", {"Retry-After": "0", "retry-after-ms": "10"})
-        if word == "500":
-            return _error(500, "something broke (chaos)")
-        if word == "garbage":
-            return web.Response(body=b"no JSON at all (chaos)", headers=_JSON)
-        if word == "drop" and request.transport is not None:
+        return answer
+
+    async def _send(self, dialect: Dialect, sent: Sent, request: web.Request) -> web.StreamResponse:
+        if not sent.word:
+            return web.Response(status=sent.status, body=sent.body, headers=sent.headers)
+        if sent.word == "truncate":
+            return await _truncated(sent, request)
+        if sent.word == "drop" and request.transport is not None:
             request.transport.close()
         # Closing the connection, from either side, cancels this; so only a server that stops gets past it.
         await self._closing.wait()
-        return _error(503, "the server is stopping")
+        return self._refusal(dialect, Fault(503, "the server is stopping"))
 
-    async def _sent(self, body: bytes, word: str | None, request: web.Request) -> web.StreamResponse:
-        if word != "truncate":
-            return web.Response(body=body, headers=_JSON)
-        response = web.StreamResponse(headers=_JSON | {"Content-Length": str(len(body))})
-        await response.prepare(request)
-        await response.write(body[: len(body) // 2])
-        if request.transport is not None:
-            request.transport.close()
-        return response
+    def _refusal(self, dialect: Dialect, fault: Fault) -> web.Response:
+        sent = self._calls.refuse(dialect, fault)
+        return web.Response(status=sent.status, body=sent.body, headers=sent.headers)
 
     async def _models(self, request: web.Request) -> web.Response:
-        return web.Response(body=wire.models(self._model.spec), headers=_JSON)
+        return web.Response(body=_dialect(request).models(self._model.spec), headers=_JSON)
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.Response(body=b'{"status":"ok"}', headers=_JSON)
@@ -237,8 +263,15 @@ class Server:
         return web.Response(body=msgspec.json.encode(self.stats), headers=_JSON)
 
 
-_INSTEAD = frozenset({"429", "500", "hang", "drop", "garbage"})
-_PATHS = "POST /v1/chat/completions, GET /v1/models, GET /health, GET /stats"
+_NO_KEY = {
+    "openai": "the token is missing or wrong: send it as Authorization: Bearer TOKEN",
+    "anthropic": "the token is missing or wrong: send it as x-api-key",
+    "google": "API key not valid. Please pass a valid API key: send the token as x-goog-api-key.",
+}
+_PATHS = (
+    "POST /v1/chat/completions, /v1/messages, /v1beta/models/MODEL:generateContent, /v1/files, /v1/batches and "
+    "/v1/messages/batches, GET /v1/models, /v1beta/models, /health and /stats"
+)
 _EXPLAINED = {
     404: f"there is no such path; there is: {_PATHS}",
     405: f"not with this method; there is: {_PATHS}",
@@ -263,26 +296,22 @@ def _is_local(address: str) -> bool:
     return host is not None and is_loopback(host)
 
 
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, body=wire.error(message, status), headers=_JSON | (headers or {}))
+def _dialect(request: web.Request) -> Dialect:
+    """Return the dialect that a path belongs to; the list of models is asked for by the same path in two."""
+    path = request.path
+    if path.startswith("/v1beta/"):
+        return google
+    if path.startswith("/v1/messages") or (path == "/v1/models" and "anthropic-version" in request.headers):
+        return anthropic
+    return openai
 
 
-def _passed_on(error: ModelError) -> web.Response:
-    # A status that the model's own provider gave speaks of this server's key and address, not of the caller's.
-    if not error.retryable:
-        return _error(400, str(error))
-    wait = {} if error.retry_after is None else {"retry-after-ms": f"{1000 * error.retry_after:.0f}"}
-    return _error(error.status or 503, str(error), wait)
-
-
-def _spoilt(response: Response, word: str | None) -> Response:
-    if word == "babble":
-        return msgspec.structs.replace(response, text=_BABBLE, finish="stop")
-    if word == "cut":
-        usage = response.usage and Usage(response.usage.tokens_in, response.usage.tokens_out // 2)
-        return msgspec.structs.replace(
-            response, text=response.text[: len(response.text) // 2], finish="length", usage=usage
-        )
+async def _truncated(sent: Sent, request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers=sent.headers | {"Content-Length": str(len(sent.body))})
+    await response.prepare(request)
+    await response.write(sent.body[: len(sent.body) // 2])
+    if request.transport is not None:
+        request.transport.close()
     return response
 
 

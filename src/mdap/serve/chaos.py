@@ -8,15 +8,13 @@ import msgspec
 
 from mdap.core.errors import UsageError
 from mdap.core.keyed import uniforms
-from mdap.core.spec import unknown
+from mdap.serve.words import pairs
 
 # Faults of one attempt, which a client answers by asking again: two statuses, no answer at all, a closed connection,
 # a body cut short, a body that is not JSON.
 OF_ATTEMPTS = ("429", "500", "hang", "drop", "truncate", "garbage")
 # Faults of the reply itself, which a voter flags: finish reason length, and words without an answer.
 OF_REPLIES = ("cut", "babble")
-
-_EXAMPLE = 'write it as "429=0.05,drop=0.01,cut=0.03"'
 
 
 class Chaos(msgspec.Struct, frozen=True):
@@ -50,30 +48,19 @@ class Chaos(msgspec.Struct, frozen=True):
 
 def parse_chaos(text: str) -> dict[str, float]:
     """Read "WORD=SHARE,..." into shares by word; raises UsageError naming the part that is wrong and what there is."""
-    rates: dict[str, float] = {}
-    for part in text.split(","):
-        word, sign, value = (piece.strip() for piece in part.partition("="))
-        if not sign:
-            raise UsageError(f"chaos {part.strip()!r} is not WORD=SHARE", remedy=_EXAMPLE)
-        if word not in OF_ATTEMPTS + OF_REPLIES:
-            raise unknown("chaos word", word, OF_ATTEMPTS + OF_REPLIES)
-        if word in rates:
-            raise UsageError(f"chaos word {word!r} stands twice", remedy="give it once")
-        rates[word] = _share(word, value)
+    rates = pairs(
+        text,
+        "chaos",
+        OF_ATTEMPTS + OF_REPLIES,
+        form="WORD=SHARE",
+        example='write it as "429=0.05,drop=0.01,cut=0.03"',
+        number=lambda share: 0 <= share <= 1,
+        is_="a share between 0 and 1",
+    )
     total = math.fsum(rates.values())
     if total > 1 + 1e-9:
         raise UsageError(f"the shares of chaos add up to {total:g}, more than 1", remedy="lower some of them")
     return rates
-
-
-def _share(word: str, text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = math.nan
-    if not 0 <= share <= 1:
-        raise UsageError(f"chaos {word}={text!r} is not a share between 0 and 1", remedy=_EXAMPLE)
-    return share
 
 
 class Attempts:

@@ -1,0 +1,170 @@
+"""The server's side of OpenAI chat completions: bytes to a request, an answer to bytes. No model, no connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from mdap.core.records import Finish, Message, Response
+from mdap.serve.dialect import (
+    MAX_TOKENS,
+    Answer,
+    Asked,
+    Bill,
+    Fault,
+    Level,
+    bearer,
+    encode,
+    where_and_what,
+    whole_seconds,
+)
+
+NAME = "openai"
+ID_PREFIX = "chatcmpl-"
+REQUEST_ID = "x-request-id"
+
+
+class Part(msgspec.Struct, gc=False):
+    """A part of a message's content; only text is read."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Said(msgspec.Struct, gc=False):
+    """A message as it is sent. Reasoning models name the system's role developer."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[Part]
+
+
+class Body(msgspec.Struct):
+    """What of a body is looked at; other fields are let be, as other servers of this dialect do."""
+
+    messages: Annotated[list[Said], msgspec.Meta(min_length=1)]
+    model: str = ""
+    seed: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    n: Annotated[int, msgspec.Meta(ge=1, le=128)] | None = None
+    logprobs: bool | None = None
+    response_format: Any = None
+    stream: bool | None = None
+
+
+def read(body: bytes, headers: Mapping[str, str], model: str, refuse: frozenset[str]) -> Asked | Fault:
+    """Return what is asked, or a fault that names the field which is wrong or refused."""
+    try:
+        said = _decode(body)
+    except (ValueError, RecursionError) as error:  # a ValueError also for text that is not UTF-8
+        param = where_and_what(error)[0] if isinstance(error, ValueError) else ""
+        return Fault(400, f"the body is not a chat request: {error}", param.partition(".")[0] or None)
+    if said.stream:
+        return Fault(400, "stream=true is not supported: send stream=false, or leave it out", "stream")
+    if said.logprobs or refuse:
+        fault = _refused(said, refuse | {"logprobs"})
+        if fault is not None:
+            return fault
+    return Asked(
+        tuple([Message(_ROLES.get(one.role, "system"), _text(one.content)) for one in said.messages]),
+        said.model,
+        said.seed,
+        said.temperature,
+        said.max_tokens or said.max_completion_tokens or MAX_TOKENS,
+        said.n or 1,
+    )
+
+
+def reply(answer: Answer) -> bytes:
+    """Return the body of a chat completion. Its time of creation is always 0: equal requests have equal replies."""
+    choices = [_choice(index, response) for index, response in enumerate(answer.responses)]
+    head = {"id": answer.id, "object": "chat.completion", "created": 0, "model": answer.model, "choices": choices}
+    return encode(head if answer.bill is None else head | {"usage": _usage(answer.bill)})
+
+
+def error(fault: Fault, request: str) -> tuple[int, bytes, dict[str, str]]:
+    """Return status, body and headers of an error."""
+    code, kind = fault.code, "invalid_request_error" if fault.status < 500 else "server_error"
+    if fault.status == 429:
+        # The type says which limit was reached; the code is the same for all.
+        code, kind = "rate_limit_exceeded", fault.code or "requests"
+    elif fault.status == 401:
+        code = "invalid_api_key"
+    body = {"error": {"message": fault.message, "type": kind, "param": fault.param, "code": code}}
+    if fault.wait is None:
+        return fault.status, encode(body), {}
+    waits = {"Retry-After": whole_seconds(fault.wait), "retry-after-ms": f"{1000 * fault.wait:.0f}"}
+    return fault.status, encode(body), waits
+
+
+def key(headers: Mapping[str, str], query: Mapping[str, str]) -> str:
+    """Return the key of `Authorization: Bearer KEY`."""
+    return bearer(headers)
+
+
+def rate_headers(levels: Mapping[str, Level]) -> dict[str, str]:
+    """Return limit, remaining and reset of each kind; a reset is a duration such as 20ms, 1.5s or 1m0s."""
+    headers = {}
+    for kind, level in levels.items():
+        headers[f"x-ratelimit-limit-{kind}"] = str(level.limit)
+        headers[f"x-ratelimit-remaining-{kind}"] = str(level.remaining)
+        headers[f"x-ratelimit-reset-{kind}"] = _duration(level.reset)
+    return headers
+
+
+def models(name: str) -> bytes:
+    """Return the list of models: this one."""
+    return encode({"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "mdap"}]})
+
+
+_decode = msgspec.json.Decoder(Body).decode
+_ROLES: dict[str, Any] = {"user": "user", "assistant": "assistant"}
+_FINISH: dict[Finish, str] = {"stop": "stop", "length": "length", "refusal": "content_filter"}
+
+
+def _text(content: str | list[Part]) -> str:
+    return content if isinstance(content, str) else "".join(part.text for part in content)
+
+
+def _choice(index: int, response: Response) -> dict[str, Any]:
+    message = {"role": "assistant", "content": response.text, "refusal": None}
+    return {"index": index, "message": message, "logprobs": None, "finish_reason": _FINISH[response.finish]}
+
+
+def _usage(bill: Bill) -> dict[str, Any]:
+    usage: dict[str, Any] = {
+        "prompt_tokens": bill.tokens_in,
+        "completion_tokens": bill.tokens_out,
+        "total_tokens": bill.tokens_in + bill.tokens_out,
+    }
+    if bill.cached or bill.written:
+        usage["prompt_tokens_details"] = {"cached_tokens": bill.cached}
+    return usage
+
+
+def _refused(said: Body, refuse: frozenset[str]) -> Fault | None:
+    # A value that is the model's only one is taken: temperature 1, one choice, no logprobs.
+    taken = {"temperature": 1.0, "n": 1, "logprobs": False}
+    for name in sorted(refuse):
+        value = getattr(said, name)
+        if value is None or value == taken.get(name):
+            continue
+        if name in ("temperature", "n"):
+            text = f"Unsupported value: '{name}' does not support {value:g} with this model. Only the default (1) value"
+            return Fault(400, f"{text} is supported.", name, "unsupported_value")
+        if name == "max_completion_tokens":
+            return Fault(400, f"Unrecognized request argument supplied: {name}")
+        hint = " Use 'max_completion_tokens' instead." if name == "max_tokens" else ""
+        text = f"Unsupported parameter: '{name}' is not supported with this model.{hint}"
+        return Fault(400, text, name, "unsupported_parameter")
+    return None
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return f"{1000 * seconds:.0f}ms"
+    minutes, rest = divmod(seconds, 60)
+    return (f"{minutes:.0f}m" if minutes else "") + f"{rest:.3f}".rstrip("0").rstrip(".") + "s"
