@@ -12,7 +12,7 @@ from mdap.engine.begun import Begun
 async def begun(coroutine: object) -> object:
     """Begin a coroutine by hand, and await the rest of it."""
     first = coroutine.send(None)  # type: ignore[attr-defined]
-    return await Begun(coroutine, first)  # type: ignore[arg-type]
+    return await Begun(coroutine, first)
 
 
 async def test_the_rest_returns_what_the_coroutine_returns() -> None:
@@ -57,7 +57,7 @@ async def test_a_cancellation_that_is_survived_is_waited_on() -> None:
             await asyncio.sleep(0)
         return "survived"
 
-    task = asyncio.create_task(begun(survives()))  # type: ignore[arg-type]
+    task = asyncio.create_task(begun(survives()))
     await asyncio.sleep(0)
     task.cancel()
     assert await task == "survived"

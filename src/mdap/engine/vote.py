@@ -8,6 +8,7 @@ import msgspec
 
 from mdap.core.errors import MdapError, RedFlag, Undecided
 from mdap.core.events import Flagged, Warned
+from mdap.core.foreign import Foreign
 from mdap.core.keyed import draw_seed
 from mdap.core.records import Draw, Prompt, Request, Response, Sample, State, Step, Usage, Vote
 from mdap.core.redflags import Flag, first_flag
@@ -18,6 +19,7 @@ from mdap.engine.taskview import TaskView
 from mdap.protocols import Clock, Complete
 
 _NO_USAGE = Usage()
+_FLAGS = Foreign("a red flag")
 
 
 class Asking(msgspec.Struct, frozen=True):
@@ -81,7 +83,8 @@ async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reade
         began = asking.clock.now()
         response = await asking.complete(request)
         latency = asking.clock.now() - began
-        flagged = first_flag(asking.flags, response, request)
+        with _FLAGS:
+            flagged = first_flag(asking.flags, response, request)
         read = reader.read(response.text) if flagged is None else RedFlag(flagged[1], name=flagged[0])
         # Not before: a reply that the task broke on was not judged, and is asked for again once the task is mended.
         slot.redraws += 1
