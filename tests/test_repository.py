@@ -23,6 +23,8 @@ Documented: TypeAlias = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncF
 
 # Hosts that a page or a program may name. An index of packages is never among them.
 HOSTS = {"127.0.0.1", "localhost", "example.com", "example.org", "arxiv.org", "api.openai.com"}
+# Where models are asked.
+HOSTS |= {"api.anthropic.com", "generativelanguage.googleapis.com", "openrouter.ai"}
 
 
 def texts() -> Iterator[tuple[str, str]]:

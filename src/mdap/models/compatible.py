@@ -27,7 +27,7 @@ class Factory(Protocol):
 
 
 def _factory(name: str) -> Factory:
-    def make(
+    def _make(
         model: str,
         base_url: str | None = None,
         api_key: str | None = None,
@@ -39,9 +39,9 @@ def _factory(name: str) -> Factory:
         return ChatCompletions(link(name, model, base_url, api_key, timeout, logprobs, record_http, replay_http))
 
     server = SERVERS[name]
-    make.__name__ = make.__qualname__ = name
-    make.__doc__ = f"Return a model behind {name}, at {server.base_url} by default; its key is {server.keys[0]}."
-    return make
+    _make.__name__ = _make.__qualname__ = name
+    _make.__doc__ = f"Return a model behind {name}, at {server.base_url} by default; its key is {server.keys[0]}."
+    return _make
 
 
 vllm = _factory("vllm")
