@@ -34,7 +34,10 @@ def ask(
     /,
     *,
     model: Annotated[str, Parameter(alias="-m", help="Such as openai:gpt-4.1-mini.")],
-    file: Annotated[str | None, Parameter(alias="-f", help="File that holds the prompt; - is standard input.")] = None,
+    file: Annotated[
+        str | None,
+        Parameter(alias="-f", allow_leading_hyphen=True, help="File that holds the prompt; - is standard input."),
+    ] = None,
     schema: Annotated[
         Path | None, Parameter(group=_FORMAT, help="JSON that is valid against the JSON Schema in this file.")
     ] = None,

@@ -94,6 +94,8 @@ def python_code() -> Format:
 
     def read(reply: str) -> str:
         code = unfenced(reply).strip("\r\n")
+        if not code.strip():
+            raise RedFlag("there is no code")
         syntax_tree(code)
         return code
 
@@ -106,12 +108,12 @@ def json_schema(schema: Schema) -> Format:
     Needs the package jsonschema-rs (extra `schemas`); UsageError says so where it is absent, and raises for what is
     no JSON Schema. References are followed within the schema alone; nothing is fetched.
     """
-    return _json({"format": "json_schema", "schema": dict(schema)}, read_json, schema)
+    return _json("json_schema", read_json, schema)
 
 
 def json_repairing(schema: Schema) -> Format:
     """Return `json_schema` whose replies are mended before they are checked: opt-in, to measure what that does."""
-    return _json({"format": "json_repairing", "schema": dict(schema)}, repair_json, schema)
+    return _json("json_repairing", repair_json, schema)
 
 
 def record(kind: Any) -> Format:
@@ -135,7 +137,7 @@ def record(kind: Any) -> Format:
 _ALONE = "Write nothing before or after it."
 
 
-def _json(spec: dict[str, Any], parse: Callable[[str], Any], schema: Schema) -> Format:
+def _json(name: str, parse: Callable[[str], Any], schema: Schema) -> Format:
     validator = _validator(schema)
 
     def read(reply: str) -> Any:
@@ -145,7 +147,7 @@ def _json(spec: dict[str, Any], parse: Callable[[str], Any], schema: Schema) -> 
             raise RedFlag(f"{_shown(error.message)} at ${where}")
         return value
 
-    return Format(spec, read, _asked_json(schema), dict(schema))
+    return Format({"format": name, "schema": dict(schema)}, read, _asked_json(schema), dict(schema))
 
 
 def _validator(schema: Schema) -> Any:
@@ -156,7 +158,9 @@ def _validator(schema: Schema) -> Any:
             "a JSON Schema needs the package jsonschema-rs", remedy="pip install 'mdap[schemas]', or give a record type"
         ) from None
     if not isinstance(schema, Mapping):
-        raise UsageError(f"{schema!r} is no JSON Schema", remedy="give an object such as {'type': 'object'}")
+        raise UsageError(
+            f"{schema!r} is no JSON Schema that can be checked", remedy="give an object such as {'type': 'object'}"
+        )
     try:
         # Offline: a reference in a schema must not make this program fetch an address or read a file.
         return jsonschema_rs.validator_for(dict(schema), offline=True, validate_formats=True)

@@ -225,7 +225,7 @@ def _dated(value: Any, schema: Any, root: Schema) -> Any:
 
 
 def _one_way(text: str, kind: Any) -> str:
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):  # an instant before the year 1 or after 9999
         if kind == "uuid":
             return str(UUID(text))
         # More than microseconds, or no time zone: no exact instant, so the text stays as it is.
