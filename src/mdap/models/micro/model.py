@@ -23,9 +23,6 @@ from mdap.protocols import Task
 _TOKEN: Final = {sign: token for token, sign in enumerate(VOCABULARY)}
 _HEAD: Final = 4  # tokens of a move: two digits of the disk, from, to
 _BLOCK: Final = 8
-# Turns of the event loop in which nothing new may arrive before a batch starts: what a batch woke up comes back as
-# new requests a few turns later, and would otherwise be cut into smaller batches.
-_PATIENCE: Final = 6
 
 
 def micro(seed: int = 0, temperature: float = 1.0, backend: Backend = "auto", batch: int = 64) -> Micro:
@@ -82,7 +79,7 @@ class Micro:
         queue.waiting.append((job, done))
         if not queue.is_watched:
             queue.is_watched = True
-            loop.call_soon(self._watch, loop, queue, 0, 0)
+            loop.call_soon(self._watch, loop, queue, 0)
         await done
         text = "".join(VOCABULARY[token] for token in job.written)
         usage = Usage(len(job.prompt), len(job.written))
@@ -98,16 +95,15 @@ class Micro:
         heat = 1.0 if request.temperature is None else request.temperature
         return Job([_TOKEN[sign] for sign in text], chances, room, heat)
 
-    def _watch(self, loop: asyncio.AbstractEventLoop, queue: _Queue, seen: int, quiet: int) -> None:
-        """Start a batch once it is full, or once nothing new has arrived for a while."""
-        quiet = quiet + 1 if len(queue.waiting) == seen else 0
-        if len(queue.waiting) < self._batch and quiet < _PATIENCE:
-            loop.call_soon(self._watch, loop, queue, len(queue.waiting), quiet)
+    def _watch(self, loop: asyncio.AbstractEventLoop, queue: _Queue, seen: int) -> None:
+        """Write a batch once it is full, or once a turn of the event loop has brought nothing new."""
+        if seen < len(queue.waiting) < self._batch:
+            loop.call_soon(self._watch, loop, queue, len(queue.waiting))
             return
         batch, queue.waiting = queue.waiting[: self._batch], queue.waiting[self._batch :]
         queue.is_watched = bool(queue.waiting)
         if queue.is_watched:
-            loop.call_soon(self._watch, loop, queue, 0, 0)
+            loop.call_soon(self._watch, loop, queue, 0)
         # A call that was cancelled meanwhile is not written.
         batch = [(job, done) for job, done in batch if not done.done()]
         try:

@@ -53,10 +53,11 @@ def no_guess(_prompt: list[int], _written: list[int]) -> list[int]:
 
 def write(network: Network, exact: Network, jobs: Sequence[Job], guess: Guess = no_guess) -> None:
     """Write every job to its end; their prompts must be of one length. `exact` computes in float64."""
-    prompts = sorted({tuple(job.prompt) for job in jobs})
-    place = {prompt: row for row, prompt in enumerate(prompts)}
-    logits, past = network.extend(np.array(prompts, np.int64), no_past(len(prompts)), len(prompts[0]) - 1)
-    fronts = [_Front(list(jobs), np.array([place[tuple(job.prompt)] for job in jobs]), logits[:, 0], past)]
+    place: dict[tuple[int, ...], int] = {}
+    rows = np.array([place.setdefault(tuple(job.prompt), len(place)) for job in jobs])
+    prompts = np.array(list(place))
+    logits, past = network.extend(prompts, no_past(len(prompts)), prompts.shape[1] - 1)
+    fronts = [_Front(list(jobs), rows, logits[:, 0], past)]
     while fronts:
         fronts += _advanced(network, exact, fronts.pop(), guess)
 
@@ -87,8 +88,10 @@ def _advanced(network: Network, exact: Network, front: _Front, guess: Guess) -> 
     ahead = _guesses([writers[row] for row in range(len(texts))], guess)
     block = np.concatenate([np.array([[token] for _, token in texts]), ahead], axis=1)
     before = front.past[0].shape[2]
+    if (block[:, -1] == END).all():
+        block = block[:, :-1]  # nothing follows the end
     logits, past = network.extend(block, _taken(front.past, [row for row, _ in texts]))
-    kept = _kept(exact, jobs, logits[rows, :-1], ahead[rows])
+    kept = _kept(exact, jobs, logits[rows, : ahead.shape[1]], ahead[rows])
     return [
         _Front([jobs[i] for i in group], rows[group], logits[:, count], [a[:, :, : before + 1 + count] for a in past])
         for count in np.unique(kept).tolist()
@@ -147,8 +150,8 @@ def _drawn(exact: Network, jobs: list[Job], logits: Floats, ahead: list[list[int
 
 def _exactly(exact: Network, job: Job, ahead: list[int], chance: float) -> int:
     text = np.array([job.prompt + job.written + ahead], np.int64)
-    logits, _ = exact.extend(text, no_past(1, np.float64))
-    tokens, _ = _choose(logits[:, -1:], np.array([[chance]]), np.array([[job.temperature]]))
+    logits, _ = exact.extend(text, no_past(1, np.float64), text.shape[1] - 1)
+    tokens, _ = _choose(logits, np.array([[chance]]), np.array([[job.temperature]]))
     return int(tokens[0, 0])
 
 
