@@ -17,8 +17,8 @@ from mdap.core import formats
 from mdap.core.errors import ModelError, ModelRejected, RedFlag, UsageError, VotingCannotHelp
 from mdap.core.judging import SCHEMA, Candidates, partition_prompt, read_partition
 from mdap.core.keys import judged
+from mdap.core.plain import plain
 from mdap.core.records import ABSENT, Message, Request, Response, Usage
-from mdap.engine.taskview import plain
 from mdap.journal import open_journal
 from mdap.models import scripted
 from mdap.tasks.question import Question, imported, question

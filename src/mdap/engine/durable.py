@@ -12,9 +12,10 @@ import msgspec
 from mdap.core.delta import diff
 from mdap.core.events import StepDecided
 from mdap.core.history import Decided, Ended, History, Leased, Opened, Snapshot, Spend, walk
+from mdap.core.plain import plain
 from mdap.core.records import Decision, Move, Record, Sample, State, Status, Step, Totals
 from mdap.engine.calling import Emit
-from mdap.engine.taskview import TaskView, plain
+from mdap.engine.taskview import TaskView
 from mdap.engine.voting import Poll
 from mdap.protocols import Clock, Decide, Journal
 

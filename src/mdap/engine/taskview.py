@@ -11,18 +11,10 @@ import msgspec
 from mdap.core.canonical import canonical
 from mdap.core.errors import RedFlag, TaskError, UsageError
 from mdap.core.foreign import Foreign
+from mdap.core.plain import encode, plain
 from mdap.core.records import ABSENT, Message, Move, Prompt, State, Vote
 from mdap.engine.judging import Judge
 from mdap.protocols import Task
-
-_plain = msgspec.json.Decoder()
-# Sets have no order of their own, and two processes must store the same: hence objects are sorted as well.
-_encoder = msgspec.json.Encoder(order="deterministic")
-
-
-def plain(value: Any) -> Any:
-    """Return `value` as JSON values: what a journal gives back, so that a resumed run sees the same types."""
-    return _plain.decode(_encoder.encode(value))
 
 
 class TaskView:
@@ -101,7 +93,7 @@ class TaskView:
             return canonical(self.key(move)) == canonical(self.key(right))
         voted, right_voted = (m.action if self.vote_on == "action" else (m.action, m.next_state) for m in (move, right))
         # Most are equal to the byte, and that is several times cheaper to see than two canonical forms.
-        if _encoder.encode(voted) == _encoder.encode(right_voted):
+        if encode(voted) == encode(right_voted):
             return True
         return canonical(plain(voted), self.schema) == canonical(plain(right_voted), self.schema)
 
@@ -112,7 +104,7 @@ class TaskView:
         try:
             with self._in["apply"]:
                 # By bytes: values that are merely equal (1, 1.0, True; other orders of keys) would be replayed changed.
-                return _encoder.encode(self.apply(state, move.action)) == _encoder.encode(move.next_state)
+                return encode(plain(self.apply(state, move.action))) == encode(move.next_state)
         except TaskError:
             # Votes were on the pair: the action may be one that `apply` knows no next state for.
             return False

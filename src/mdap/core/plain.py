@@ -1,0 +1,37 @@
+"""Values as a journal gives them back: JSON values, the same in every process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from mdap.core.canonical import canonical
+
+encode = msgspec.json.Encoder().encode
+_sorted = msgspec.json.Encoder(order="deterministic").encode
+_decode = msgspec.json.Decoder().decode
+_SCALARS = (str, int, float, bool, type(None))
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as JSON values: tuples are lists, records are objects, sets are lists in canonical order.
+
+    Objects keep the order of their keys. Raises TypeError for what JSON cannot hold.
+    """
+    as_given = encode(value)
+    # Only where sorting makes a difference can there be a set, whose own order changes from process to process.
+    return _decode(as_given if as_given == _sorted(value) else encode(_ordered(value)))
+
+
+def _ordered(value: Any) -> Any:
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if kind is dict:
+        return {key: _ordered(inner) for key, inner in value.items()}
+    if kind is list or kind is tuple:
+        return [_ordered(inner) for inner in value]
+    if kind is set or kind is frozenset:
+        return sorted((_ordered(inner) for inner in value), key=canonical)
+    return msgspec.to_builtins(value, order="deterministic")
