@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -72,7 +71,9 @@ def random_states(rng: np.random.Generator, disks: int, count: int, *, chosen: b
 def report(net: Network, name: str, pegs: states.Ints, previous: states.Ints) -> None:
     """Print a row: how often the favourite reply is wrong, and the share of bad replies by temperature."""
     wrong, bad, least = 0, np.zeros(len(HEATS)), 1.0
-    for favourite, logs in judged(net, states.texts(pegs, previous), pegs.shape[1]):
+    for at in range(0, len(pegs), ROWS):
+        texts = states.texts(pegs[at : at + ROWS], previous[at : at + ROWS])
+        favourite, logs = judged(net, texts, pegs.shape[1])
         wrong += int((~favourite).sum())
         right = np.exp(logs)
         bad += (1 - right).sum(axis=1)
@@ -81,17 +82,15 @@ def report(net: Network, name: str, pegs: states.Ints, previous: states.Ints) ->
     print(f"| {name} | {len(pegs):,} | {wrong:,} | {shares} | {least:.4f} |", flush=True)
 
 
-def judged(net: Network, texts: states.Ints, disks: int) -> Iterator[tuple[states.Ints, states.Ints]]:
-    """Yield, for some rows at a time, whether every right token is the favourite, and log p(reply) (HEATS, rows)."""
-    for at in range(0, len(texts), ROWS):
-        rows = texts[at : at + ROWS]
-        logits, _ = net.extend(rows[:, :-1], no_past(len(rows)), disks + 4)
-        logits, reply = logits.astype(np.float64), rows[:, disks + 5 :]
-        scaled = logits[None] / np.array(HEATS)[:, None, None, None]
-        scaled -= scaled.max(axis=-1, keepdims=True)
-        scaled -= np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
-        logs = np.take_along_axis(scaled, np.broadcast_to(reply, (len(HEATS), *reply.shape))[..., None], axis=-1)
-        yield (logits.argmax(axis=-1) == reply).all(axis=1), logs[..., 0].sum(axis=-1)
+def judged(net: Network, texts: states.Ints, disks: int) -> tuple[states.Ints, states.Ints]:
+    """Return whether every right token is the favourite, by row, and log p of the right reply (HEATS, rows)."""
+    logits, _ = net.extend(texts[:, :-1], no_past(len(texts)), disks + 4)
+    reply = texts[:, disks + 5 :]
+    scaled = logits.astype(np.float64) / np.array(HEATS)[:, None, None, None]
+    scaled -= scaled.max(axis=-1, keepdims=True)
+    scaled -= np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
+    logs = np.take_along_axis(scaled, np.broadcast_to(reply, (len(HEATS), *reply.shape))[..., None], axis=-1)
+    return (logits.argmax(axis=-1) == reply).all(axis=1), logs[..., 0].sum(axis=-1)
 
 
 async def sampled(model: Micro, heat: float, count: int) -> None:

@@ -267,12 +267,12 @@ def test_votes_on_one_state_share_their_rows() -> None:
 
 
 def test_choices_that_are_close_do_not_depend_on_how_the_numbers_were_rounded() -> None:
-    some = jobs(300)
+    some = jobs(300, 2.0)  # where many draws are between two tokens
     right = texts_of(NumpyNetwork(), some)
     # Four times as far off as the backends ever are.
     assert texts_of(Shaky(5e-5), some) == right
     # Off by far more than the margin, replies do change: the test above can fail.
-    assert texts_of(Shaky(1.0), some) != right
+    assert texts_of(Shaky(0.1), some) != right
 
 
 @pytest.mark.slow
