@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+import mdap.aio
 from mdap.core.errors import ModelError, ModelRejected, UsageError
 from mdap.core.records import Draw, Message, Prompt, Request, Response
 from mdap.models.anthropic import anthropic
@@ -17,7 +18,9 @@ from mdap.models.cassette import Failure, digest, recording, replaying, tape
 from mdap.models.google import google
 from mdap.models.openai import openai
 from mdap.models.remote import Remote
+from mdap.models.simulated import simulated
 from mdap.serve import serve
+from mdap.tasks.hanoi import hanoi
 from tests.models import wires
 from tests.models.raw_server import KEY, OK, answering, asking, completion, http
 
@@ -102,6 +105,26 @@ async def test_no_key_is_ever_written_not_even_one_that_a_server_repeats(tmp_pat
         assert "uthorization" not in written
         assert "x-api-key" not in written.lower()
         file.unlink()
+
+
+async def test_a_word_that_stands_in_for_a_key_is_not_cut_out_of_what_is_recorded(tmp_path: Path) -> None:
+    file = str(tmp_path / "calls.jsonl")
+    async with answering(completion({"content": "the ollama model"})) as server:
+        await ask(openai("m", base_url=server.url, api_key="ollama", record_http=file), asking())
+    assert await ask(openai("m", base_url=server.url, replay_http=file), asking()) == ["the ollama model"]
+
+
+async def test_a_cassette_that_cannot_be_written_is_an_error_before_or_at_the_call(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file"):
+        recording(tmp_path / "nowhere" / "calls.jsonl")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    model = openai("m", base_url="http://127.0.0.1:9/v1", record_http=str(folder / "calls.jsonl"))
+    (folder / "calls.jsonl").unlink()
+    folder.rmdir()
+    with pytest.raises(ModelRejected, match="cannot write"):
+        await model.complete(asking())
+    await model.close()
 
 
 async def test_failures_are_replayed_as_they_were(tmp_path: Path) -> None:
@@ -258,3 +281,20 @@ async def test_the_parameters_of_any_dialect_are_in_the_words_of_a_miss(tmp_path
             await model.complete(request)
         assert words in caught.value.message
         assert "brief" not in caught.value.message
+
+
+async def test_a_whole_run_with_its_failures_and_flags_is_replayed_without_a_server(tmp_path: Path) -> None:
+    file = str(tmp_path / "calls.jsonl")
+    simulator = simulated(p=0.9, seed=1)
+    async with await serve(simulator, task=hanoi(4), chaos="429=0.1,garbage=0.02,cut=0.1") as server:
+        url = server.url
+        model = openai("any", base_url=url, record_http=file)
+        recorded = await mdap.aio.run("hanoi:disks=4", model, k=3, seed=5)
+        await model.close()
+    replayed = await mdap.aio.run("hanoi:disks=4", openai("any", base_url=url, replay_http=file), k=3, seed=5)
+    assert (recorded.status, recorded.wrong) == (replayed.status, replayed.wrong) == ("done", 0)
+    assert recorded.retries["429"] > 0
+    assert recorded.flagged["truncated"] > 0
+    for name in ("votes", "samples", "retries", "flagged", "tokens"):
+        assert getattr(recorded, name) == getattr(replayed, name)
+    assert list(recorded.actions) == list(replayed.actions)

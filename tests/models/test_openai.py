@@ -427,6 +427,10 @@ async def test_a_single_draw_of_a_shared_call_keeps_its_seed() -> None:
         await model.close()
 
 
+async def test_no_draws_are_no_call() -> None:
+    assert await vllm("m").complete_n([]) == []
+
+
 async def test_draws_that_differ_in_prompt_or_temperature_cannot_share_a_call() -> None:
     model = vllm("m")
     for other in (asking("else"), asking(temperature=0.7)):

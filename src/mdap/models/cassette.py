@@ -53,9 +53,14 @@ def tape(record: str | Tape | None, replay: str | Tape | None) -> Tape | None:
 
 
 def recording(path: str | Path) -> Recorder:
-    """Return a tape that writes every call to a new file; raises UsageError if there is such a file already."""
+    """Return a tape that writes every call to a new file; raises UsageError if there is one already, or cannot be."""
     file = Path(path)
-    if file.exists() and file.stat().st_size:
+    try:
+        file.touch()
+        size = file.stat().st_size
+    except OSError as error:
+        raise UsageError(f"cannot write the cassette {file}: {error.strerror}", remedy="name another file") from None
+    if size:
         raise UsageError(f"there is a cassette {file} already", remedy="name another file, or remove that one")
     return Recorder(file)
 
@@ -154,9 +159,16 @@ class Recorder(_Counting):
         for secret in self.secrets:
             # A server may repeat the key in its reply. JSON writes keys as they are: they are plain ASCII.
             line = line.replace(secret.encode(), b"[key]")
-        # Opened for each line: nothing is left open, and what was written is there whatever happens next.
-        with self.file.open("ab") as file:
-            file.write(line + b"\n")
+        try:
+            # Opened for each line: nothing is left open, and what was written is there whatever happens next.
+            with self.file.open("ab") as file:
+                file.write(line + b"\n")
+        except OSError as error:
+            raise ModelRejected(
+                f"cannot write the cassette {self.file}: {error.strerror}",
+                kind="not-recorded",
+                remedy="make room, or go on without --record-http",
+            ) from None
 
 
 class Player(_Counting):

@@ -19,6 +19,8 @@ from mdap.core.errors import ModelError, ModelRejected, UsageError
 
 MAX_BODY = 10_000_000  # bytes; a step's reply has kilobytes, so ten megabytes come from something that is no model
 _LARGE = 1 << 20
+# "none" and "ollama" are set where no key is needed; taken for secrets, they would be cut out of recorded replies.
+_SHORTEST_KEY = 12
 MAX_TOLD = 300  # characters of a server's own words in a message
 
 # uvicorn, and so vLLM and most local servers, drop a connection that was idle for 5 s. A POST sent just then is lost
@@ -67,7 +69,7 @@ class Endpoint:
         self._timeout = timeout
         self._tape = tape
         self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
-        if tape is not None and secret:
+        if tape is not None and len(secret) >= _SHORTEST_KEY:
             tape.secrets.add(secret)
 
     async def post(self, body: bytes) -> Reply:

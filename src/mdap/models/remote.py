@@ -134,6 +134,8 @@ class Remote(Adaptive):
         ignored the number: what came is kept, and `profile.n` is False from then on. Raises UsageError for a model
         whose profile has no `n`, and for requests that differ; fails as `complete` does.
         """
+        if not requests:
+            return []
         first = requests[0]
         shared = (first.messages, first.temperature, first.max_tokens, first.schema)
         if any((r.messages, r.temperature, r.max_tokens, r.schema) != shared for r in requests):
