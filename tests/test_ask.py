@@ -21,6 +21,7 @@ from mdap.core.plain import plain
 from mdap.core.records import ABSENT, Message, Request, Response, Usage
 from mdap.journal import open_journal
 from mdap.models import scripted
+from mdap.tasks.catalog import restored
 from mdap.tasks.question import Question, imported, question
 
 CITY = {
@@ -458,6 +459,12 @@ def test_a_question_keeps_its_parts_when_it_is_restored() -> None:
     with pytest.raises(RedFlag):
         again.parse("three", again.start())
     assert Question([Message("user", "x")]).is_done({"answer": None})
+
+
+def test_a_question_that_was_killed_before_its_state_was_stored_says_so_and_no_task_else_minds() -> None:
+    assert restored("hanoi:3", ABSENT).start() == restored("hanoi:3", {"any": "state"}).start()
+    with pytest.raises(UsageError, match="asks nothing"):
+        restored("question", ABSENT).start()
 
 
 @pytest.mark.parametrize("path", ["mdap.absent:X", "mdap:absent", "mdap", ":", "no_such_package:X"])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mdap.core.errors import UsageError
+from mdap.core.records import ABSENT
 from mdap.core.spec import Spec, build, parse_spec, unknown
 from mdap.protocols import Task
 from mdap.tasks.hanoi import hanoi
@@ -35,7 +36,8 @@ def restored(given: str, start: Any) -> Task:
     """
     made = task(given)
     restore: Callable[[Any], Task] | None = getattr(made, "restored", None)
-    return made if restore is None else restore(start)
+    # Killed before its first state was durable, a run has decided nothing; its task says what is missing.
+    return made if restore is None or start is ABSENT else restore(start)
 
 
 def in_form(task: Task, form: str | None) -> Task:
