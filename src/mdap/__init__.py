@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mdap import aio, errors, models, tasks
-    from mdap.blocking import ask, resume, run, vote
+    from mdap.blocking import ask, calibrate, resume, run, vote
     from mdap.core.errors import RedFlag, Stop
     from mdap.core.records import ABSENT, Message, Move
     from mdap.result import Result
@@ -21,6 +21,7 @@ _HOMES = {
     "models": "mdap.models",
     "tasks": "mdap.tasks",
     "ask": "mdap.blocking",
+    "calibrate": "mdap.blocking",
     "resume": "mdap.blocking",
     "run": "mdap.blocking",
     "vote": "mdap.blocking",
@@ -41,6 +42,7 @@ __all__ = [
     "Stop",
     "aio",
     "ask",
+    "calibrate",
     "errors",
     "models",
     "resume",

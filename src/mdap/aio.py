@@ -2,6 +2,7 @@
 
 from mdap.api import resume, run
 from mdap.asked import ask
+from mdap.calibrating import calibrate
 from mdap.voted import vote
 
-__all__ = ["ask", "resume", "run", "vote"]
+__all__ = ["ask", "calibrate", "resume", "run", "vote"]

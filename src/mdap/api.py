@@ -20,6 +20,7 @@ from mdap.core.errors import FingerprintChanged, MdapError, UsageError
 from mdap.core.events import Event, Started
 from mdap.core.fingerprint import differences
 from mdap.core.history import Epoch, Resumed, RunHead, Snapshot
+from mdap.core.plain import plain
 from mdap.core.records import ABSENT, Decision, OpenBallot, Record, Step, Vote
 from mdap.core.redflags import Flag, RedFlagCheck
 from mdap.core.rules import rule as rule_named
@@ -30,7 +31,7 @@ from mdap.engine.drift import Drift
 from mdap.engine.durable import Log, durable
 from mdap.engine.growth import Growth, context_of
 from mdap.engine.segment import drive
-from mdap.engine.taskview import TaskView, plain
+from mdap.engine.taskview import TaskView
 from mdap.engine.vote import Asking
 from mdap.engine.voting import Poll, do_voting
 from mdap.journal import open_journal
@@ -185,8 +186,6 @@ async def resume(
                     f"run {head.id} was started with something else:\n{changed}\n",
                     remedy=f"`mdap resume {head.id} --accept-changes` starts a new epoch at step {book.steps:,}",
                 )
-            if history.snapshot.state is ABSENT:  # killed between its creation and its first state
-                store.append(head.id, Snapshot(0, plain(parts.view.start())))
             if history.snapshot.state is ABSENT:  # killed after the run was made and before its start was durable
                 store.append(head.id, Snapshot(0, plain(parts.view.start())))
             store.append(head.id, Resumed(msgspec.to_builtins(parts.settings)))
@@ -255,12 +254,17 @@ def fitting(calibration: Calibration | str | Path | None, parts: Parts) -> Model
     """
     if calibration is None:
         return None
-    if not isinstance(calibration, Calibration):
-        try:
-            calibration = decode(Path(calibration).read_bytes())
-        except OSError as error:
-            raise UsageError(f"cannot read the calibration: {error}", remedy="give the file it was saved to") from None
-    return calibration.fitting(fingerprint_of(parts, choose_rule(None, None)))
+    return read_calibration(calibration).fitting(fingerprint_of(parts, choose_rule(None, None)))
+
+
+def read_calibration(calibration: Calibration | str | Path) -> Calibration:
+    """Return a calibration, read from its file unless it is one already; raises UsageError for what is none."""
+    if isinstance(calibration, Calibration):
+        return calibration
+    try:
+        return decode(Path(calibration).read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot read the calibration: {error}", remedy="give the file it was saved to") from None
 
 
 def _observed(

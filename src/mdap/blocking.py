@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
-from mdap import api, asked, voted
+from mdap import api, asked, calibrating, voted
+from mdap.core.calibrated import Calibration
 from mdap.core.formats import Format
 from mdap.core.keys import Judged, Key
 from mdap.core.records import Message
@@ -66,6 +67,7 @@ def run(
     k: int | None = None,
     rule: Rule | str | None = None,
     journal: Journal | str | Path | None = None,
+    calibration: Calibration | str | Path | None = None,
     red_flags: Sequence[RedFlagCheck] | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
@@ -79,6 +81,7 @@ def run(
         k=k,
         rule=rule,
         journal=journal,
+        calibration=calibration,
         red_flags=red_flags,
         extra_flags=extra_flags,
         on_event=on_event,
@@ -95,6 +98,7 @@ def resume(
     task: Task | str | None = None,
     model: Model | str | Callable[..., Any] | None = None,
     rule: Rule | str | None = None,
+    calibration: Calibration | str | Path | None = None,
     red_flags: Sequence[RedFlagCheck] | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     accept_changes: bool = False,
@@ -109,6 +113,7 @@ def resume(
         task=task,
         model=model,
         rule=rule,
+        calibration=calibration,
         red_flags=red_flags,
         extra_flags=extra_flags,
         accept_changes=accept_changes,
@@ -117,6 +122,39 @@ def resume(
         **changes,
     )
     return wait(_closing(model, work))
+
+
+def calibrate(
+    task: Task | str,
+    models: Model | str | Callable[..., Any] | Sequence[Model | str | Callable[..., Any]],
+    *,
+    samples: int = 1000,
+    target: float = 0.95,
+    steps: int | None = None,
+    red_flags: Sequence[RedFlagCheck] | None = None,
+    extra_flags: Sequence[RedFlagCheck] = (),
+    on_event: Observer | Sequence[Observer] = (),
+    on_prospect: Callable[[Sequence[calibrating.Prospect]], None] | None = None,
+    clock: Clock | None = None,
+    **options: Unpack[api.Options],
+) -> Calibration:
+    """Return how often models are right on a task, and the k that takes: see `mdap.aio.calibrate`."""
+    work = calibrating.calibrate(
+        task,
+        models,
+        samples=samples,
+        target=target,
+        steps=steps,
+        red_flags=red_flags,
+        extra_flags=extra_flags,
+        on_event=on_event,
+        on_prospect=on_prospect,
+        clock=clock,
+        **options,
+    )
+    for model in models if isinstance(models, Sequence) and not isinstance(models, str) else [models]:
+        work = _closing(model, work)
+    return wait(work)
 
 
 def ask(

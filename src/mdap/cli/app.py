@@ -21,6 +21,11 @@ COMMANDS = {
     "show": ("show:show", "Show a run, or with --step everything that is known of one of its steps."),
     "export": ("export:export", "Write the decisions of a run as JSON Lines; equal runs give equal bytes."),
     "estimate": ("estimate:estimate", "Say what votes are needed and what they cost, before any call is made."),
+    "calibrate": (
+        "calibrate:calibrate",
+        "Find out how often models are right on random steps of a task, and what k that takes.",
+    ),
+    "compare": ("calibrate:compare", "Hold a run against a calibration: steps undecided after each vote."),
     "models": (
         "models:models",
         "List what is known of servers and models: which parameters they take, and where votes differ.",

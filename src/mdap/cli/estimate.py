@@ -19,20 +19,38 @@ def estimate(
     m: Annotated[int, Parameter(help="Steps that one call is asked for.")] = 1,
     tokens_in: Annotated[float, Parameter(help="Tokens of one prompt.")] = 0,
     tokens_out: Annotated[float, Parameter(help="Tokens of one reply.")] = 0,
+    price_in: Annotated[float | None, Parameter(help="Price of a million tokens in.")] = None,
+    price_out: Annotated[float | None, Parameter(help="Price of a million tokens out.")] = None,
+    latency: Annotated[float | None, Parameter(help="Seconds of a call, the median.")] = None,
+    sigma: Annotated[float, Parameter(help="Spread of the latencies: sigma of their lognormal law.")] = 0.0,
     budget_calls: Annotated[float | None, Parameter(help="Calls that there are: what k can they pay?")] = None,
     json: Json = False,
 ) -> int:
     """Say what votes are needed and what they cost, before any call is made.
 
-    Prints k, success, votes, calls and tokens, and a table over k. The figures are exact for independent votes against
-    one alternative.
+    Prints k, success, votes, calls, tokens, money and time, and a table over k, which begins with the single call. The
+    figures are exact for independent votes against one alternative.
     """
     import msgspec
 
     from mdap.cli.report import print_estimate, print_json
     from mdap.core.estimate import estimate as estimated
 
-    made = estimated(p, steps, t=target, v=v, k=k, m=m, n_in=tokens_in, n_out=tokens_out, budget_calls=budget_calls)
+    made = estimated(
+        p,
+        steps,
+        t=target,
+        v=v,
+        k=k,
+        m=m,
+        n_in=tokens_in,
+        n_out=tokens_out,
+        budget_calls=budget_calls,
+        price_in=price_in,
+        price_out=price_out,
+        latency=latency,
+        sigma=sigma,
+    )
     if json:
         print_json(msgspec.to_builtins(made))
     else:

@@ -132,6 +132,10 @@ Verbose = Annotated[
         alias="-v", count=True, group=OUTPUT, show_default=False, help="Log flags and retries; -vv: decisions, too."
     ),
 ]
+CalibrationFile = Annotated[
+    Path | None,
+    Parameter(help="File of `mdap calibrate --output`: gives k if none is given; warns when the run drifts from it."),
+]
 BaseUrl = Annotated[
     str | None, Parameter(help="Address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1")
 ]

@@ -88,7 +88,7 @@ def shown(line: Line, *, verbose: int, quiet: bool) -> Iterator[None]:
     The line is drawn by a thread of its own a few times a second, so no event waits for the terminal.
     """
     console = Console(stderr=True)
-    with _logged(console, verbose):
+    with logged(console, verbose):
         if quiet or not console.is_terminal:
             yield
             return
@@ -104,7 +104,7 @@ def shown(line: Line, *, verbose: int, quiet: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _logged(console: Console, verbose: int) -> Iterator[None]:
+def logged(console: Console, verbose: int) -> Iterator[None]:
     """Show the logger `mdap`: through the console where it is a terminal, so that the line stays below."""
     if not verbose:
         yield

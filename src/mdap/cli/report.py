@@ -31,7 +31,7 @@ def print_json(value: Any) -> None:
 
 def print_result(result: Result) -> None:
     """Print the closing table of a run."""
-    console = _console()
+    console = plain_console()
     console.print(Text.assemble(result.run, "  ", (result.status, STYLES.get(result.status, "red"))))
     rows = [
         ("task", result.head.task),
@@ -52,7 +52,7 @@ def print_result(result: Result) -> None:
         ),
         *_predicted(result),
     ]
-    console.print(_pairs(rows))
+    console.print(pairs(rows))
 
 
 def _wrong(result: Result) -> list[tuple[str, str | Text]]:
@@ -116,12 +116,12 @@ def print_runs(rows: Iterable[Mapping[str, Any]]) -> None:
         table.add_column(name, justify="right" if name == "steps" else "left", no_wrap=True, min_width=widest)
     for row in cells:
         table.add_row(row[0], Text(row[1], style=STYLES.get(row[1], "red")), *map(Text, row[2:]))
-    _console().print(table)
+    plain_console().print(table)
 
 
 def print_step(step: Mapping[str, Any]) -> None:
     """Print one step: its ballot, the decision or why there is none, and every recorded sample."""
-    console = _console()
+    console = plain_console()
     of = f"step {step['step']} of {step['run']}"
     votes = " to ".join(map(str, step["votes"])) or "none"
     if step["status"] == "decided":
@@ -132,7 +132,7 @@ def print_step(step: Mapping[str, Any]) -> None:
     rows.append(("state", _compact(step["state"])))
     if step["status"] == "decided":
         rows += [("action", _compact(step["action"])), ("next state", _compact(step["next_state"]))]
-    console.print(_pairs(rows))
+    console.print(pairs(rows))
     samples = step["samples"]
     if not samples:
         console.print(_unrecorded(step))
@@ -171,7 +171,7 @@ def letter(candidate: int) -> str:
 
 def print_estimate(made: Estimate) -> None:
     """Print what a run would take, and the table over k."""
-    console = _console()
+    console = plain_console()
     chosen = made.chosen
     reaches = "" if chosen.reaches_target else f"; it takes k={made.k_min}"
     rows: list[tuple[str, str | Text]] = [
@@ -189,21 +189,41 @@ def print_estimate(made: Estimate) -> None:
             if chosen.tokens_in + chosen.tokens_out
             else []
         ),
+        *(
+            [("money", f"{chosen.money:,.2f}; a right vote costs {made.cost_per_success:.3g}")]
+            if chosen.money is not None
+            else []
+        ),
+        *(
+            [("time", f"{duration(chosen.seconds)} of calls, one step after another")]
+            if chosen.seconds is not None
+            else []
+        ),
         *_affordable(made),
         ("assumption", made.assumption),
     ]
-    console.print(_pairs(rows))
+    console.print(pairs(rows))
     console.print()
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
     names = ["k", "success", "votes a step", "calls"]
-    if chosen.tokens_in + chosen.tokens_out:
+    # On a narrow terminal there is no room for both; the tokens of the chosen k stand above.
+    if chosen.tokens_in + chosen.tokens_out and chosen.money is None:
         names += ["tokens in", "tokens out"]
+    if chosen.money is not None:
+        names.append("money")
+    if chosen.seconds is not None:
+        names.append("time")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for row in made.table:
         cells = [str(row.k), _share(row.success, row.failure), f"{row.votes_per_step:.4g}", _large(row.calls)]
-        cells += [_large(row.tokens_in), _large(row.tokens_out)]
-        table.add_row(*cells[: len(names)], style="bold" if row.k == chosen.k else None)
+        if "tokens in" in names:
+            cells += [_large(row.tokens_in), _large(row.tokens_out)]
+        if row.money is not None:
+            cells.append(f"{row.money:,.2f}")
+        if row.seconds is not None:
+            cells.append(duration(row.seconds))
+        table.add_row(*cells, style="bold" if row.k == chosen.k else None)
     console.print(table)
 
 
@@ -223,6 +243,15 @@ def _affordable(made: Estimate) -> list[tuple[str, str | Text]]:
 def _share(success: float, failure: float) -> str:
     """Return a probability of success without rounding it up to 1."""
     return f"1 - {failure:.2g}" if 0 < failure < 1e-3 else f"{success:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the largest unit of which it has at least one."""
+    unit, size = next((unit for unit in _UNITS if seconds >= unit[1]), ("s", 1))
+    return f"{seconds / size:,.3g} {unit}"
+
+
+_UNITS = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
 
 
 def _large(count: float) -> str:
@@ -245,7 +274,8 @@ def _compact(value: Any) -> str:
     return json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
 
 
-def _pairs(rows: Sequence[tuple[str, str | Text]]) -> Padding:
+def pairs(rows: Sequence[tuple[str, str | Text]]) -> Padding:
+    """Return names and values in two columns, values wrapped."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -255,5 +285,6 @@ def _pairs(rows: Sequence[tuple[str, str | Text]]) -> Padding:
     return Padding(grid, (0, 0, 0, 2), expand=False)
 
 
-def _console() -> Console:
+def plain_console() -> Console:
+    """Return standard output as it is printed to: no markup, and nothing coloured that was not asked for."""
     return Console(highlight=False, markup=False, emoji=False)

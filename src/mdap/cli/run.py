@@ -12,6 +12,7 @@ from mdap.cli.options import (
     UNSET,
     USUAL_PLACE,
     BaseUrl,
+    CalibrationFile,
     Changeable,
     Fixed,
     Json,
@@ -29,6 +30,7 @@ def run(
     model: Annotated[str, Parameter(alias="-m", help="Such as simulated:p=0.9 or openai:gpt-4.1-mini.")],
     k: Annotated[int | None, Parameter(help="Short for --rule ahead_by_k:K. 3 is assumed without either.")] = None,
     rule: Annotated[str | None, Parameter(help="When a step is decided: ahead_by_k:K or first_to_k:K.")] = None,
+    calibration: CalibrationFile = None,
     base_url: BaseUrl = None,
     changeable: Changeable = UNCHANGED,
     fixed: Fixed = UNSET,
@@ -48,16 +50,23 @@ def run(
     from mdap.cli.driving import drive
     from mdap.cli.exits import say
 
-    if k is None and rule is None and not quiet:
+    if k is None and rule is None and calibration is None and not quiet:
         say(
             f"note:  k={api.DEFAULT_K} is assumed: nothing says yet how often this model is right; "
-            "`mdap estimate --p P --steps S` says what k that takes"
+            f"`mdap calibrate {task} --model {model}` finds that out"
         )
     chosen = with_base_url(model, base_url)
     options = {**given(changeable), **given(fixed)}
     return drive(
         lambda journal, observers: api.run(
-            task, chosen, k=k, rule=rule, journal=journal, on_event=observers, **options
+            task,
+            chosen,
+            k=k,
+            rule=rule,
+            calibration=calibration,
+            journal=journal,
+            on_event=observers,
+            **options,
         ),
         place,
         json=json,
@@ -79,6 +88,7 @@ def resume(
         ),
     ] = False,
     model: Annotated[str | None, Parameter(alias="-m", help="Another model than the run's own.")] = None,
+    calibration: CalibrationFile = None,
     base_url: BaseUrl = None,
     changeable: Changeable = UNCHANGED,
     place: Place = USUAL_PLACE,
@@ -105,6 +115,7 @@ def resume(
             run,
             journal=journal,
             model=chosen,
+            calibration=calibration,
             accept_changes=accept_changes,
             on_event=observers,
             **given(changeable),

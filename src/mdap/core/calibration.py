@@ -19,8 +19,8 @@ from mdap.core.scaling import upper_share
 LEVEL = 0.05
 Outcome: TypeAlias = Literal["right", "wrong", "flagged"]
 # A step that is drawn again needs so many draws to show that it is hard, and teaches little after so many.
-FEWEST, MOST = 8, 30
-# Of all samples, the share that is kept for steps to be drawn again: half of it after wrong votes, half after flags.
+FEWEST, MOST = 8, 100
+# Of all samples, the share kept for steps to be drawn again: where there are both, half of it after wrong votes.
 AGAIN = 0.2
 
 
@@ -149,7 +149,7 @@ def _kind(name: str, samples: Sequence[Drawn], all_states: int, level: float) ->
         len(first) / all_states,
         p,
         v,
-        dict(Counter(s.flag for s in samples if s.outcome == "flagged").most_common()),
+        dict(sorted(Counter(s.flag for s in samples if s.outcome == "flagged").items(), key=lambda f: (-f[1], f[0]))),
         _commonest_wrong(1 - p.value, 1 - p.low, list(repeated.values())),
         piled,
         flags,

@@ -6,6 +6,7 @@ import math
 
 import msgspec
 
+from mdap.core.evidence import Latency
 from mdap.core.scaling import (
     HARD_P,
     Unaffordable,
@@ -17,6 +18,7 @@ from mdap.core.scaling import (
     log_single_call_success,
     run_failure,
     run_success,
+    sample_price,
     single_call_success,
 )
 from mdap.core.scaling.checks import not_negative, positive, positive_share, split, whole
@@ -30,6 +32,8 @@ class Row(msgspec.Struct, frozen=True):
     """A run at one k: `votes_per_step` is per ballot where a ballot decides m steps; calls and tokens are expected.
 
     `failure` is the probability of any wrong step, accurate where `success` reads 1. Retries are not in `calls`.
+    `money` is in the unit of the prices, `seconds` those of the calls, one step after another; None where no price, or
+    no latency, was given.
     """
 
     k: int
@@ -40,6 +44,29 @@ class Row(msgspec.Struct, frozen=True):
     tokens_in: float
     tokens_out: float
     reaches_target: bool
+    money: float | None = None
+    seconds: float | None = None
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """What one call takes: tokens in and out, prices per million tokens, and latency in seconds.
+
+    `sigma` is that of the lognormal law of the latencies, `latency` its median.
+    """
+
+    n_in: float = 0
+    n_out: float = 0
+    price_in: float | None = None
+    price_out: float | None = None
+    latency: float | None = None
+    sigma: float = 0.0
+
+    @property
+    def price(self) -> float | None:
+        """The price of one call (Eq. 20); None without prices."""
+        if self.price_in is None and self.price_out is None:
+            return None
+        return sample_price(self.price_in or 0.0, self.n_in, self.price_out or 0.0, self.n_out) / 1e6
 
 
 class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,8 +74,9 @@ class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `k_min` is the least k that reaches the target; `chosen` the row of the k that was asked for, else of k_min.
     `table` begins with the single call, k = 1. `affordable`: the largest k within the budget, or that there is none;
-    absent without a budget. `hard_share`: the largest share of steps with p = 0.55 with which `chosen` would still
-    reach the target. `assumption`: the sentence to print beside the figures.
+    absent without a budget. `cost_per_success`: what a right vote costs, by which the paper chooses among models;
+    absent without prices. `hard_share`: the largest share of steps with p = 0.55 with which `chosen` would still reach
+    the target. `assumption`: the sentence to print beside the figures.
     """
 
     p: float
@@ -63,6 +91,7 @@ class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
     assumption: str
     budget_calls: float | None = None
     affordable: int | Unaffordable | None = None
+    cost_per_success: float | None = None
 
 
 def estimate(
@@ -76,23 +105,27 @@ def estimate(
     n_in: float = 0,
     n_out: float = 0,
     budget_calls: float | None = None,
+    price_in: float | None = None,
+    price_out: float | None = None,
+    latency: float | None = None,
+    sigma: float = 0.0,
 ) -> Estimate:
-    """Return k, success, votes, calls and tokens of a run of `s` steps under ahead_by_k, and a table over k.
+    """Return k, success, votes, calls, tokens, money and time of a run of `s` steps under ahead_by_k, and a table.
 
-    `n_in` and `n_out` are tokens per call; `m` steps are asked of each call. Equations 8, 13, 14 and 19 of
+    `n_in` and `n_out` are tokens per call; `m` steps are asked of each call; prices are per million tokens, `latency`
+    is the median of a call in seconds, and `sigma` that of its lognormal law. Equations 8, 13, 14 and 19 of
     arXiv:2511.09030, exact for independent votes against one alternative. Raises VotingCannotHelp for p of 0.5 or
     less, UsageError for other numbers out of range.
     """
     steps, size = split(s, m)
     least = k_min(p, steps, t, size)
     # Eq. 14 has only two candidates; with m > 1 a single call may be wrong in other ways as well (see `_row`).
-    if least == 1 and not _row(p, 1, steps, size, v, t, 0, 0).reaches_target:
+    rates = _checked(Rates(n_in, n_out, price_in, price_out, latency, sigma))
+    if least == 1 and not _row(p, 1, steps, size, v, t, rates).reaches_target:
         least = 2
     picked = least if k is None else whole("k", k)
     shown = sorted({least, picked, *_shown(max(least, picked))})
-    table = tuple(
-        _row(p, i, steps, size, v, t, not_negative("n_in", n_in), not_negative("n_out", n_out)) for i in shown
-    )
+    table = tuple(_row(p, i, steps, size, v, t, rates) for i in shown)
     chosen, hard_share = table[shown.index(picked)], hard_share_allowed(p, picked, steps, t, size)
     return Estimate(
         p=float(p),
@@ -107,7 +140,23 @@ def estimate(
         assumption=_assumption(p, t, chosen, hard_share),
         budget_calls=budget_calls,
         affordable=None if budget_calls is None else _affordable(budget_calls, p, steps, size, v),
+        cost_per_success=None if rates.price is None else cost_per_success(p, rates.price),
     )
+
+
+def cost_per_success(p: float, price: float) -> float:
+    """Return c/p, what one right vote costs where a call costs `price`: of two models the lower one is to be preferred.
+
+    The rule of arXiv:2511.09030, section 3.2. It leaves out k, which falls as p rises: `estimate` has both.
+    """
+    return not_negative("price", price) / positive_share("p", p)
+
+
+def _checked(rates: Rates) -> Rates:
+    for name in rates.__struct_fields__:
+        if getattr(rates, name) is not None:
+            not_negative(name, getattr(rates, name))
+    return rates
 
 
 def _shown(largest: int) -> list[int]:
@@ -116,7 +165,7 @@ def _shown(largest: int) -> list[int]:
     return [1, *range(apart, largest + apart + 1, apart)]
 
 
-def _row(p: float, k: int, s: int, m: int, v: float, t: float, n_in: float, n_out: float) -> Row:
+def _row(p: float, k: int, s: int, m: int, v: float, t: float, rates: Rates) -> Row:
     if k == 1:
         # The first vote decides, wrong answers of every sort included: Eq. 8. Eq. 13 agrees with it only for m = 1.
         calls, votes = s / m / positive_share("v", v), 1.0
@@ -124,7 +173,13 @@ def _row(p: float, k: int, s: int, m: int, v: float, t: float, n_in: float, n_ou
     else:
         calls, votes = expected_samples(p, k, s, v, m), expected_votes(p, k)
         success, failure = run_success(p, k, s, m), run_failure(p, k, s, m)
-    return Row(k, success, failure, votes, calls, calls * n_in, calls * n_out, success >= t * (1 - ROUNDING))
+    reaches = success >= t * (1 - ROUNDING)
+    money = None if rates.price is None else calls * rates.price
+    seconds = None
+    if rates.latency is not None:
+        law = Latency(0, rates.latency, rates.latency, rates.sigma, rates.latency)
+        seconds = s / m * law.of_step(k, votes, v)
+    return Row(k, success, failure, votes, calls, calls * rates.n_in, calls * rates.n_out, reaches, money, seconds)
 
 
 def _affordable(budget: float, p: float, s: int, m: int, v: float) -> int | Unaffordable:

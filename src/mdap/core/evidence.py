@@ -146,6 +146,15 @@ class Latency(msgspec.Struct, frozen=True):
         heights = (normal.inv_cdf(((i + 0.5) / points) ** (1 / calls)) for i in range(points))
         return self.scale * fmean(math.exp(self.sigma * height) for height in heights)
 
+    def of_step(self, k: int, votes: float, v: float = 1.0) -> float:
+        """Return the expected seconds of a step of `votes` votes at margin k, each vote being a sample with chance v.
+
+        k calls at once, then what a contested step still needs, two at a time: that makes one wrong vote good, the
+        commonest case. A flag among the first costs one call more.
+        """
+        after = max(0.0, votes - k) / 2
+        return self.slowest_of(k) + after * self.slowest_of(2) + (1 - v**k) * self.slowest_of(1)
+
 
 def latency(seconds: Sequence[float]) -> Latency | None:
     """Return what the latencies of some calls come to; None where there are none above 0."""

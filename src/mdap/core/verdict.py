@@ -34,9 +34,9 @@ LEAST_Q = 1e-12
 
 
 class Round(msgspec.Struct, frozen=True):
-    """Steps still undecided after so many `votes` on each: expected, its two ends, and the end if unseen steps are hard.
+    """Steps still undecided after so many `votes` on each: expected, between its two ends.
 
-    `if_hard` grants that the share of steps which the calibration cannot exclude has p = 0.55.
+    `if_hard` is the upper end if the share of steps which the calibration cannot exclude had p = 0.55.
     """
 
     votes: int
@@ -110,7 +110,7 @@ def judge(kinds: Sequence[Kind], steps: float, target: float) -> Verdict:
         by_rivals=by_rivals,
         projection=_project(kinds, k, size),
         unseen=_unseen(kinds, k, size, goal),
-        rounds=() if by_rivals else tuple(_rounds(kinds, k, size)),
+        rounds=tuple(rounds(kinds, k, size)),
     )
 
 
@@ -232,21 +232,15 @@ def _summed(amounts: Sequence[Range]) -> Range:
 
 
 def _seconds(kinds: Sequence[Kind], votes: Sequence[Range], k: int, steps: int) -> Range | None:
-    """The time of the calls: k at once, then what a contested step still needs, and a redraw after each flag.
-
-    Votes that follow come two at a time where one wrong vote is to be made good, the commonest case; at the dear end
-    each comes alone.
-    """
+    """The time of the calls of all steps, one step after another; None where the calls of some kind were not timed."""
     taken = []
     for kind, v in zip(kinds, votes, strict=True):
         if kind.latency is None:
             return None
-        first, pair, one = (kind.latency.slowest_of(n) for n in (k, 2, 1))
-        flagged = [1 - share**k for share in (kind.v.high, kind.v.value, kind.v.low)]
-        low = first + max(0.0, v.low - k) / 2 * one + flagged[0] * one
-        value = first + max(0.0, v.value - k) / 2 * pair + flagged[1] * one
-        high = first + max(0.0, v.high - k) * pair + flagged[2] * pair
-        taken.append(_times(Range(min(low, value), value, high), kind.share * steps))
+        low, value = (kind.latency.of_step(k, n, share) for n, share in ((v.low, kind.v.high), (v.value, kind.v.value)))
+        # At the dear end every vote after the first k comes alone.
+        high = kind.latency.of_step(k, k + 2 * max(0.0, v.high - k), kind.v.low)
+        taken.append(_times(Range(low, value, high), kind.share * steps))
     return _summed(taken)
 
 
@@ -262,13 +256,15 @@ def _unseen(kinds: Sequence[Kind], k: int, steps: int, goal: float) -> Unseen:
     return Unseen(states, share, allowed, success, unanimous_votes_needed(states, steps, goal))
 
 
-def _rounds(kinds: Sequence[Kind], k: int, steps: int) -> Iterator[Round]:
-    """Predict the undecided steps after k, k + 1 ... votes, until none is expected.
+def rounds(kinds: Sequence[Kind], k: int, steps: int) -> Iterator[Round]:
+    """Predict the steps undecided after k, k + 1 ... votes of ahead_by_k, until none is expected; nothing for p <= 0.5.
 
     At the low end p is at its upper end and wrong votes of a step all differ; at the high end p is at its lower end
     and they all agree, so that a rival grows.
     """
     parts = [(kind.share, kind, sort) for kind in kinds for sort in kind.sorts]
+    if any(sort.p.low <= 0.5 for _, _, sort in parts):
+        return
     agree = [_agreement(kind) for _, kind, _ in parts]
     mean, worst = ([undecided_shares(getattr(sort.p, end), k) for _, _, sort in parts] for end in ("value", "low"))
     hard = undecided_shares(HARD_P, k)

@@ -94,12 +94,12 @@ async def collect(
 
 
 def _more(subjects: Sequence[Subject], drawn: Sequence[Drawn], left: int) -> list[tuple[Subject, int]]:
-    """What is drawn again: states whose first sample was wrong, and those where it was flagged, half of `left` each."""
+    """What is drawn again: states whose first sample was wrong, and those where it was flagged, `left` shared out."""
     by_number = {subject.number: subject for subject in subjects}
     jobs: list[tuple[Subject, int]] = []
-    for outcome in ("wrong", "flagged"):
-        concerned = sorted(sample.state for sample in drawn if sample.outcome == outcome)
-        count, each = again(left // 2, len(concerned))
+    outcomes = [sorted(s.state for s in drawn if s.outcome == outcome) for outcome in ("wrong", "flagged")]
+    for concerned in outcomes:
+        count, each = again(left // max(1, sum(map(bool, outcomes))), len(concerned))
         jobs += [(by_number[number], slot) for number in concerned[:count] for slot in range(2, 2 + each)]
     return jobs
 

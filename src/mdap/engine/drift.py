@@ -113,23 +113,23 @@ class Drift:
         decision = event.decision
         wagers = self._wagers.get(decision.kind)
         if wagers is None:
-            self._tell(decision, "kind", "is of a kind that the calibration has not seen: its k says nothing of it")
+            self._tell(decision, "kind", "are not in the calibration: its k says nothing of them")
             return
         dissent, flagged = _shares(decision, self._slots)
         for what, share, wager in (("dissent", dissent, wagers[0]), ("flags", flagged, wagers[1])):
             if share is not None and wager.add(share):
-                self._tell(decision, what, f"has more {_WHAT[what]} than its calibration allows: {_figures(wager)}")
+                self._tell(decision, what, f"have more {_WHAT[what]} than the calibration allows: {_figures(wager)}")
 
     def _tell(self, decision: Decision, what: str, message: str) -> None:
         if (decision.kind, what) in self._told:
             return
         self._told.add((decision.kind, what))
-        of_kind = f" of kind {decision.kind!r}" if decision.kind else ""
+        steps = f"steps of kind {decision.kind!r}" if decision.kind else "the steps of this run"
         self._warn(
             Warned(
                 decision.step,
                 f"drift: {what}",
-                f"the run{of_kind} {message}; `mdap calibrate` again before trusting its k",
+                f"{steps} {message}; `mdap calibrate` again before trusting its k",
             )
         )
 

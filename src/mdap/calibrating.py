@@ -1,0 +1,218 @@
+"""Calibration as a call of the library: which states are drawn, what it will take, and the drawing for each model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any, Literal, Unpack
+
+import msgspec
+
+from mdap.api import Options, Parts, choose_rule, close, fingerprint_of, parts_of, settings_of, stacked
+from mdap.clock import LoopClock
+from mdap.core.budget import Budget, Limits
+from mdap.core.calibrated import Calibration, ModelCalibration, comparable
+from mdap.core.calibration import AGAIN, kinds_of
+from mdap.core.errors import UsageError
+from mdap.core.history import Spend
+from mdap.core.plain import plain
+from mdap.core.records import State
+from mdap.core.redflags import RedFlagCheck
+from mdap.core.scaling.checks import target as checked_target
+from mdap.core.scaling.checks import whole
+from mdap.core.verdict import judge
+from mdap.engine.calibrate import REFERENCE_K, Stopwatch, collect
+from mdap.engine.calling import Meter
+from mdap.engine.vote import Asking
+from mdap.observers import Observer, fan_out
+from mdap.protocols import Clock, Model, Task
+
+# Steps of a task that has no `sample` are met by walking its answers from the start, no farther than this.
+LONGEST_WALK = 200_000
+# A token is about so many characters of English text; the bound that a budget reserves by is four times as high.
+CHARACTERS = 4
+
+
+class Prospect(msgspec.Struct, frozen=True):
+    """What a calibration will take of one model: `calls` at most (retries apart), and the tokens of so many.
+
+    `tokens_in` is reckoned from the first prompt at 4 characters a token; `tokens_out_most` is the cap of every reply.
+    """
+
+    model: str
+    calls: int
+    tokens_in: int
+    tokens_out_most: int
+
+
+async def calibrate(
+    task: Task | str,
+    models: Model | str | Callable[..., Any] | Sequence[Model | str | Callable[..., Any]],
+    *,
+    samples: int = 1000,
+    target: float = 0.95,
+    steps: int | None = None,
+    red_flags: Sequence[RedFlagCheck] | None = None,
+    extra_flags: Sequence[RedFlagCheck] = (),
+    on_event: Observer | Sequence[Observer] = (),
+    on_prospect: Callable[[Sequence[Prospect]], None] | None = None,
+    clock: Clock | None = None,
+    **options: Unpack[Options],
+) -> Calibration:
+    """Return how often each model is right on random steps of a task, what k that takes, and what it cannot say.
+
+    `samples` model calls are made of each model, on states that the task's `sample` draws, or else on those that its
+    `answer` leads through, or else on those of a short run by votes. What is right is the task's `answer`; without one,
+    what votes with a margin of 6 settle on. Four fifths of the samples are of different states, the others of those
+    that went wrong. `steps` and `target` are those of the run to come (the task's own, where it knows them).
+    `on_prospect` is told, before the first call, what each model will take. The options are those of `run`; budgets
+    are of each model, and end its drawing early.
+
+    A model for which voting cannot help is in the result with its reason; its `k` raises VotingCannotHelp. Raises
+    UsageError for what cannot be calibrated, ModelError where a model gives no reply.
+    """
+    given = list(models) if isinstance(models, Sequence) and not isinstance(models, str) else [models]
+    count, goal = whole("samples", samples), checked_target(target)
+    all_parts = [
+        parts_of(task, model, lambda bound: settings_of(bound, dict(options)), red_flags, extra_flags)
+        for model in given
+    ]
+    if not all_parts:
+        raise UsageError("there is no model to calibrate", remedy="give at least one")
+    first = all_parts[0]
+    size = _steps(first.view.task, steps)
+    states_from, states = _states(first, count)
+    if on_prospect is not None:
+        on_prospect([_prospect(parts, count) for parts in all_parts])
+    try:
+        found = [await _calibrated(parts, states, count, size, goal, on_event, clock) for parts in all_parts]
+    finally:
+        for parts in all_parts:
+            if parts.owns_model:
+                await close(parts.model)
+    return Calibration(
+        fingerprint_of(first, choose_rule(None, None))["task"],
+        goal,
+        size,
+        count,
+        first.settings.seed,
+        first.settings.temperature,
+        states_from,
+        "votes" if _truth(first) is None else "answer",
+        tuple(sorted(found, key=_rank)),
+    )
+
+
+def _rank(model: ModelCalibration) -> float:
+    per_step = model.calls_per_step
+    return float("inf") if per_step is None else per_step
+
+
+async def _calibrated(
+    parts: Parts,
+    states: Sequence[State] | None,
+    samples: int,
+    steps: int,
+    target: float,
+    on_event: Observer | Sequence[Observer],
+    clock: Clock | None,
+) -> ModelCalibration:
+    settings = parts.settings
+    # A flagged sample is not drawn again here, but a cap of no redraws would make it an error.
+    settings = msgspec.structs.replace(settings, redraws=max(1, settings.redraws))
+    clock = clock or LoopClock()
+    emit = fan_out(on_event)
+    watch = Stopwatch(clock)
+    budget = Budget(Limits(settings.budget_calls, settings.budget_tokens, settings.budget_seconds), Spend())
+    meter = Meter(budget, clock, _no_lease, emit)
+    complete = stacked(watch.timing(parts.model.complete), settings, meter, clock, {}, emit)
+    asking = Asking(parts.view, complete, parts.flags, settings, clock, emit)
+    found = await collect(asking, watch, states, _truth(parts), samples)
+    if not found.drawn:
+        raise UsageError(
+            f"no sample was drawn of {parts.model.spec}: {found.stopped or 'no state could be settled by votes'}",
+            remedy="raise the budget or --samples",
+        )
+    kinds = kinds_of(found.drawn)
+    fingerprint = fingerprint_of(parts, choose_rule(None, None))
+    return ModelCalibration(
+        parts.model.spec,
+        fingerprint["model"],
+        comparable(fingerprint),
+        watch.calls,
+        kinds,
+        judge(kinds, steps, target),
+        found.unsettled,
+        found.stopped,
+    )
+
+
+async def _no_lease(lease: Spend) -> None:
+    """Nothing outlives a calibration that was killed, so nobody needs to know what it had set aside."""
+
+
+def _truth(parts: Parts) -> Callable[[State], Any] | None:
+    return getattr(parts.view.task, "answer", None)
+
+
+def _steps(task: Task, steps: int | None) -> int:
+    known = getattr(task, "steps", None) if steps is None else steps
+    if known is None:
+        raise UsageError("the task does not say how many steps it has", remedy="give --steps, those of the run to come")
+    return whole("steps", known)
+
+
+def _prospect(parts: Parts, samples: int) -> Prospect:
+    messages = parts.view.prompt(parts.view.start()).messages
+    tokens = sum(len(message.content) for message in messages) // CHARACTERS
+    # A vote that stands in for an answer ends when it is settled, which may be a little past the last call planned.
+    calls = samples if _truth(parts) is not None else samples + REFERENCE_K * parts.settings.in_flight
+    return Prospect(parts.model.spec, calls, tokens * calls, parts.settings.max_tokens * calls)
+
+
+def _states(parts: Parts, samples: int) -> tuple[Literal["sample", "answer", "votes"], list[State] | None]:
+    """Return where states come from, and the states; None where votes have to find them."""
+    view, wanted = parts.view, max(1, round(samples * (1 - AGAIN)))
+    sample, truth = getattr(view.task, "sample", None), _truth(parts)
+    # Each state has a source of its own: more samples add states and change none.
+    sources = (Random(f"state {parts.settings.seed} {number}") for number in range(10 * wanted + 100))
+    if sample is not None:
+        drawn = (view.load(plain(sample(source))) for source in sources)
+        states = _some((state for state in drawn if not view.is_done(state)), truth, wanted)
+        return "sample", states
+    if truth is not None:
+        return "answer", _walked(parts, truth, wanted)
+    return "votes", None
+
+
+def _some(drawn: Any, truth: Callable[[State], Any] | None, wanted: int) -> list[State]:
+    states = []
+    for state in drawn:
+        if truth is None or truth(state) is not None:
+            states.append(state)
+            if len(states) == wanted:
+                return states
+    if not states:
+        raise UsageError("the task's `sample` gives no state with an answer", remedy="mend `sample`, or `answer`")
+    return states
+
+
+def _walked(parts: Parts, truth: Callable[[State], Any], wanted: int) -> list[State]:
+    """Return `wanted` states from along the path of right answers, all of them equally likely (a reservoir)."""
+    view, source = parts.view, Random(f"walk {parts.settings.seed}")
+    kept: list[State] = []
+    state, met = view.start(), 0
+    while met < LONGEST_WALK and not view.is_done(state):
+        right = truth(state)
+        if right is None:
+            break
+        met += 1
+        if len(kept) < wanted:
+            kept.append(state)
+        elif (place := source.randrange(met)) < wanted:
+            kept[place] = state
+        state = view.load(plain(right.next_state))
+    if not kept:
+        raise UsageError("the task is done before its first step", remedy="calibrate a task that has steps")
+    # A short task is sampled more than once in each of its states.
+    return [kept[number % len(kept)] for number in range(wanted)]

@@ -1,0 +1,171 @@
+"""`mdap calibrate`, and `mdap compare`, which holds a run against a calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from mdap.cli.options import (
+    OUTPUT,
+    UNCHANGED,
+    UNSET,
+    USUAL_PLACE,
+    BaseUrl,
+    Changeable,
+    Fixed,
+    Json,
+    Place,
+    Quiet,
+    Verbose,
+    given,
+)
+
+if TYPE_CHECKING:
+    from mdap.calibrating import Prospect
+    from mdap.core.events import Event
+
+
+def calibrate(
+    task: Annotated[str, Parameter(help="Such as hanoi:disks=20, or package.module:Class for a class of your own.")],
+    /,
+    *,
+    model: Annotated[
+        list[str], Parameter(alias="-m", negative="", help="Such as micro; given again, compares models.")
+    ],
+    samples: Annotated[int, Parameter(help="Calls of each model, at most.")] = 1000,
+    target: Annotated[
+        float, Parameter(help="Probability that all steps of the run to come are to be right with.")
+    ] = 0.95,
+    steps: Annotated[int | None, Parameter(help="Steps of the run to come [default: those of the task]")] = None,
+    base_url: BaseUrl = None,
+    changeable: Changeable = UNCHANGED,
+    fixed: Fixed = UNSET,
+    output: Annotated[
+        Path | None, Parameter(help="File to save to, for `mdap run --calibration`.", group=OUTPUT)
+    ] = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Find out how often models are right on random steps of a task, and what k that takes.
+
+    Says first what it will take. Then reports, for each kind of step: p, v, q, flags, whether wrong votes pile up on
+    few steps, tokens and latency; recommends k for the target from the unfavourable end of each interval; and says
+    what it cannot know. Where the commonest wrong answer may be commoner than the right one it refuses, with the
+    reason: the exit code is 1 if it refuses every model, and 4 if a budget ended the drawing.
+    """
+    import msgspec
+
+    from mdap.blocking import calibrate as calibrated
+    from mdap.cli.calibration_report import print_calibration
+    from mdap.cli.exits import CODES, say
+    from mdap.cli.report import print_json
+    from mdap.cli.run import with_base_url
+    from mdap.core.errors import UsageError
+
+    chosen = [with_base_url(name, base_url) for name in model]
+    options: dict[str, Any] = {**given(changeable), **given(fixed)}
+    with _shown(len(chosen) * samples, verbose=verbose, quiet=quiet) as count:
+        made = calibrated(
+            task,
+            chosen,
+            samples=samples,
+            target=target,
+            steps=steps,
+            on_prospect=None if quiet else _say_prospects,
+            on_event=count,
+            **options,
+        )
+    if output is not None:
+        try:
+            output.write_bytes(made.encode())
+        except OSError as error:
+            raise UsageError(
+                f"cannot write {output}: {error}", remedy="give --output a file that can be made"
+            ) from None
+    if json:
+        print_json(msgspec.to_builtins(made))
+    else:
+        print_calibration(made)
+    for found in made.models:
+        if found.verdict.refusal:
+            say(f"refused: {found.model}: {found.verdict.refusal}")
+        if found.stopped:
+            say(f"budget: {found.model}: {found.stopped}")
+    helped = next((found for found in made.models if not found.verdict.refusal), None)
+    if helped is None:
+        say("next:  change the prompt, the model or the steps, or add an oracle; a larger k makes it worse")
+        return CODES["error"]
+    if output is not None:
+        say(f"next:  mdap run {made.task} --model {helped.model} --calibration {output}")
+    return CODES["budget"] if any(found.stopped for found in made.models) else 0
+
+
+def compare(
+    run: Annotated[str, Parameter(help="Id of the run, or a beginning of it that no other run has.")],
+    calibration: Annotated[Path, Parameter(help="File that `mdap calibrate --output` wrote.")],
+    /,
+    *,
+    place: Place = USUAL_PLACE,
+    json: Json = False,
+) -> int:
+    """Hold a run against a calibration: steps undecided after each vote.
+
+    A count within the two ends is what steps as alike as the calibration saw them give in 99 of 100 runs. One that is
+    above them, but below the end for hard steps, is what a share of hard steps too small to be seen gives.
+    """
+    from mdap import api
+    from mdap.cli.calibration_report import compared, print_compared
+    from mdap.cli.report import print_json
+    from mdap.cli.stored import existing, opened
+    from mdap.core.verdict import undecided_after
+
+    existing(place)
+    with opened(place) as journal:
+        head = journal.head(run)
+        took = undecided_after(sum(entry.votes) for entry in journal.decisions(head.id))
+        steps = journal.history(head.id).book.steps
+    figures = compared(head, steps, took, api.read_calibration(calibration))
+    if json:
+        print_json(figures)
+    else:
+        print_compared(figures)
+    return 0
+
+
+def _say_prospects(prospects: Sequence[Prospect]) -> None:
+    from mdap.cli.exits import say
+
+    for prospect in prospects:
+        say(
+            f"cost:  {prospect.model}: at most {prospect.calls:,} calls, about {prospect.tokens_in:,} tokens in, at "
+            f"most {prospect.tokens_out_most:,} out; retries come on top"
+        )
+
+
+@contextmanager
+def _shown(total: int, *, verbose: int, quiet: bool) -> Iterator[Callable[[Event], None]]:
+    """Count calls on standard error while they are made, if that is a terminal, and log as far as it is asked for."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from mdap.cli.progress import logged
+    from mdap.core.events import Called
+
+    console = Console(stderr=True)
+    columns = (TextColumn("calls"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        logged(console, verbose),
+        Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar,
+    ):
+        line = bar.add_task("calls", total=total)
+
+        def count(event: Event) -> None:
+            if type(event) is Called and event.change < 0:
+                bar.advance(line)
+
+        yield count
