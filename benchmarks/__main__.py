@@ -13,7 +13,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import chain, http, startup, storage
+from benchmarks import chain, http, micro, startup, storage
 from benchmarks.figures import Figure
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "overhead": chain.overhead,
     "durable": storage.many_runs,
     "http": http.measure,
+    "micro": micro.measure,
     "full": chain.full_run,
 }
 RESULTS = Path(__file__).parent / "results"
