@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
 from mdap.core.errors import ModelError, ModelRejected
-from mdap.core.records import Response
+from mdap.core.records import Request, Response, Usage
 from mdap.models.anthropic import anthropic
+from mdap.models.google import google
 from mdap.models.openai import openai
 from mdap.models.probing import CALLS, MAX_TOKENS, MOST_CALLS, Report, context_in, judge_repeats, judge_seed, probe
+from mdap.models.remote import Remote
+from mdap.serve import serve
 from tests.models import wires
-from tests.models.raw_server import answering, http
+from tests.models.raw_server import answering, asking, http
 from tests.models.vendor import Vendor, selling
+
+
+class Free:
+    """A model without habits: what it says is settled by the seed alone."""
+
+    spec = "free"
+
+    async def complete(self, request: Request) -> Response:
+        chance = random.Random(request.seed)
+        text = " ".join(chance.choice("abcdefgh") for _ in range(30))
+        return Response(text, usage=Usage(len(request.messages[-1].content) // 4, 30))
 
 
 class Waiting:
@@ -74,6 +90,27 @@ async def test_a_vendor_that_refuses_everything_is_found_to_and_named_by_its_var
     assert found == dict.fromkeys(("temperature", "seed", "repeats", "n", "logprobs", "json_schema"), False)
     assert "default sampling alone" in report.variety
     assert report.calls <= MOST_CALLS
+
+
+async def test_a_vendor_that_takes_its_own_default_temperature_alone_is_found_to_take_none() -> None:
+    """As serve's refusal words it, and as vendors do: 1 is accepted from anybody."""
+    async with await serve(Free(), refuse="temperature") as server:
+        factories: list[Callable[..., Remote]] = [openai, anthropic]
+        for factory in factories:
+            model = factory("m", base_url=server.url)
+            assert (await model.complete(asking(temperature=1.0))).text
+            assert values(await probe(model, Waiting()))["temperature"] is False
+            await model.close()
+
+
+async def test_every_dialect_is_probed_against_a_server_that_shares_no_code_with_it() -> None:
+    async with await serve(Free(), refuse="seed,response_format", cache_prompts=True) as server:
+        factories: list[tuple[Callable[..., Remote], bool]] = [(openai, True), (google, True), (anthropic, False)]
+        for factory, n in factories:
+            model = factory("m", base_url=server.url.removesuffix("/v1") if factory is google else server.url)
+            found = values(await probe(model, Waiting()))
+            await model.close()
+            assert (found["n"], found["seed"], found["json_schema"], found["caches"]) == (n, False, False, True)
 
 
 async def test_what_is_taken_unread_is_told_from_what_is_done() -> None:

@@ -20,12 +20,14 @@ MOST_CALLS = 24
 """No probe makes more calls than this, whatever is refused or fails."""
 MAX_TOKENS = 300
 """Cap of each call's reply."""
+TEMPERATURE = 0.9
+"""Temperature of each call: high, but not 1, which models that take no temperature accept as their own default."""
 PADDING = "Rule: keep to the point, and write nothing that was not asked for. " * 100
 """What two of the prompts begin with: some 1,500 tokens, for vendors cache prompts from 1,024 on."""
 
 _WAITS = 3  # a server that is busy for longer is probed another time
 _LONGEST_WAIT = 20.0
-# Free enough that two draws at temperature 1 hardly ever agree, short enough to be cheap.
+# Free enough that two draws at this temperature hardly ever agree, short enough to be cheap.
 _FREE = "Write 30 random lower-case letters, separated by spaces, and nothing else."
 _ASKED_TWO = "Write three random lower-case letters and how many they are."
 _SCHEMA = {
@@ -124,7 +126,9 @@ def judge_repeats(*replies: Response) -> Finding:
     if not all(reply.text for reply in replies):
         return Finding("repeats", None, "replies were empty")
     if len({reply.text for reply in replies}) == 1:
-        return Finding("repeats", True, "free replies at temperature 1 were equal: a cache, or no sampling at all")
+        return Finding(
+            "repeats", True, f"free replies at temperature {TEMPERATURE} were equal: a cache, or no sampling at all"
+        )
     return Finding("repeats", False, "replies differ, and each has an id of its own")
 
 
@@ -181,9 +185,9 @@ class _Caller:
         self.model.profile = msgspec.structs.replace(self.model.profile, **abilities)
 
     async def ask(self, text: str, *, seed: int, schema: Any = None, n: int = 1) -> list[Response]:
-        """Return the replies to one prompt at temperature 1; none, where `n` was refused."""
+        """Return the replies to one prompt; none, where `n` was refused."""
         prompt = Prompt((Message("user", text),), digest="")
-        request = Request(prompt, Draw(0, 0), seed, 1.0, MAX_TOKENS, None, schema)
+        request = Request(prompt, Draw(0, 0), seed, TEMPERATURE, MAX_TOKENS, None, schema)
         while n == 1 or self.model.profile.n:
             if self.calls == MOST_CALLS:
                 raise ModelRejected(f"{MOST_CALLS} calls did not tell", remedy="probe it when the server is less busy")
@@ -224,7 +228,8 @@ async def _free_replies(caller: _Caller) -> list[Response]:
 
 
 def _judge_temperature(profile: Profile) -> Finding:
-    return Finding("temperature", profile.temperature, "1.0 was accepted" if profile.temperature else "refused")
+    how = f"{TEMPERATURE} was accepted" if profile.temperature else "refused"
+    return Finding("temperature", profile.temperature, how)
 
 
 async def _several(caller: _Caller) -> Finding:
