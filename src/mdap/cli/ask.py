@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +26,54 @@ from mdap.cli.options import (
 if TYPE_CHECKING:
     from mdap.asked import Answer, Inquiry
 
-_FORMAT, _EQUAL = Group("Format of the answer", sort_key=1), Group("Votes", sort_key=2)
+_FORMAT, _VOTES = Group("Format of the answer", sort_key=1), Group("Votes", sort_key=2)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What an answer may be; at most one of these is given."""
+
+    schema: Annotated[
+        Path | None, Parameter(group=_FORMAT, help="JSON that is valid against the JSON Schema in this file.")
+    ] = None
+    record: Annotated[
+        str | None, Parameter(group=_FORMAT, help="JSON that decodes to a type of your own, package.module:Class.")
+    ] = None
+    pattern: Annotated[
+        str | None, Parameter(group=_FORMAT, help="Text that this regular expression matches as a whole.")
+    ] = None
+    one_of: Annotated[
+        str | None, Parameter(group=_FORMAT, metavar="A,B[,C...]", help="One of these words, letter for letter.")
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Votes:
+    """When an answer has won, and which answers are the same."""
+
+    k: Annotated[
+        int | None, Parameter(group=_VOTES, help="Short for --rule ahead_by_k:K. 3 is assumed without either.")
+    ] = None
+    rule: Annotated[
+        str | None, Parameter(group=_VOTES, help="When an answer is decided: ahead_by_k:K or first_to_k:K.")
+    ] = None
+    key: Annotated[
+        str | None,
+        Parameter(
+            group=_VOTES,
+            help="Which answers are the same: folded (case and white space do not count), number:0.01 (rounded), "
+            "python (code, by its syntax tree), judged:MODEL (a model groups them: no proof).",
+        ),
+    ] = None
+    p: Annotated[
+        float | None,
+        Parameter(group=_VOTES, help="Probability that one vote is right: gives that of the answer with --json."),
+    ] = None
+
+
+ANY_TEXT, USUAL_VOTES = Shape(), Votes()
 
 
 def ask(
@@ -38,36 +85,8 @@ def ask(
         str | None,
         Parameter(alias="-f", allow_leading_hyphen=True, help="File that holds the prompt; - is standard input."),
     ] = None,
-    schema: Annotated[
-        Path | None, Parameter(group=_FORMAT, help="JSON that is valid against the JSON Schema in this file.")
-    ] = None,
-    record: Annotated[
-        str | None, Parameter(group=_FORMAT, help="JSON that decodes to a type of your own, package.module:Class.")
-    ] = None,
-    pattern: Annotated[
-        str | None, Parameter(group=_FORMAT, help="Text that this regular expression matches as a whole.")
-    ] = None,
-    one_of: Annotated[
-        str | None, Parameter(group=_FORMAT, metavar="A,B[,C...]", help="One of these words, letter for letter.")
-    ] = None,
-    k: Annotated[
-        int | None, Parameter(group=_EQUAL, help="Short for --rule ahead_by_k:K. 3 is assumed without either.")
-    ] = None,
-    rule: Annotated[
-        str | None, Parameter(group=_EQUAL, help="When an answer is decided: ahead_by_k:K or first_to_k:K.")
-    ] = None,
-    key: Annotated[
-        str | None,
-        Parameter(
-            group=_EQUAL,
-            help="Which answers are the same: folded (case and white space do not count), number:0.01 (rounded), "
-            "python (code, by its syntax tree), judged:MODEL (a model groups them: no proof).",
-        ),
-    ] = None,
-    p: Annotated[
-        float | None,
-        Parameter(group=_EQUAL, help="Probability that one vote is right: gives that of the answer with --json."),
-    ] = None,
+    shape: Shape = ANY_TEXT,
+    votes: Votes = USUAL_VOTES,
     base_url: BaseUrl = None,
     changeable: Changeable = UNCHANGED,
     draws: Draws = USUAL_DRAWS,
@@ -86,34 +105,38 @@ def ask(
     from mdap.cli.driving import drive
     from mdap.cli.exits import say
     from mdap.cli.run import with_base_url
-    from mdap.core.scaling.checks import helpful
-    from mdap.tasks.question import imported
 
-    inquiry = asked.prepare(
-        _prompt(prompt, file),
-        schema=None if schema is None else _schema(schema),
-        record=None if record is None else imported(record),
-        pattern=pattern,
-        one_of=None if one_of is None else one_of.split(","),
-        key=key,
-    )
-    chosen, voter = api.choose_rule(k, rule), with_base_url(model, base_url)
-    if p is not None:
-        helpful(p)
-    if k is None and rule is None and not quiet:
+    inquiry = _inquiry(_prompt(prompt, file), shape, votes)
+    rule, voter = api.choose_rule(votes.k, votes.rule), with_base_url(model, base_url)
+    if votes.k is None and votes.rule is None and not quiet:
         say(f"note:  k={api.DEFAULT_K} is assumed: nothing says yet how often this model is right")
-
-    def start(journal: Any, observers: list[Callable[[Any], None]]) -> Coroutine[Any, Any, Any]:
-        options = {**given(changeable), **given(draws)}
-        return asked.conduct(inquiry, voter, rule=chosen, journal=journal, on_event=observers, **options)
-
+    options = {**given(changeable), **given(draws)}
     return drive(
-        start,
+        lambda journal, observers: asked.conduct(
+            inquiry, voter, rule=rule, journal=journal, on_event=observers, **options
+        ),
         place,
         json=json,
         verbose=verbose,
         quiet=quiet,
-        report=lambda result: _report(asked.answer_of(result, inquiry, chosen, p), inquiry, json=json, quiet=quiet),
+        report=lambda result: _report(asked.answer_of(result, inquiry, rule, votes.p), json=json, quiet=quiet),
+    )
+
+
+def _inquiry(prompt: str, shape: Shape, votes: Votes) -> Inquiry:
+    from mdap import asked
+    from mdap.core.scaling.checks import helpful
+    from mdap.tasks.question import imported
+
+    if votes.p is not None:
+        helpful(votes.p)
+    return asked.prepare(
+        prompt,
+        schema=None if shape.schema is None else _schema(shape.schema),
+        record=None if shape.record is None else imported(shape.record),
+        pattern=shape.pattern,
+        one_of=None if shape.one_of is None else shape.one_of.split(","),
+        key=votes.key,
     )
 
 
@@ -144,7 +167,7 @@ def _schema(path: Path) -> dict[str, Any]:
     return found
 
 
-def _report(answer: Answer, inquiry: Inquiry, *, json: bool, quiet: bool) -> None:
+def _report(answer: Answer, *, json: bool, quiet: bool) -> None:
     """Print the answer, alone, or all that is known of it as JSON; what qualifies it goes to standard error."""
     from mdap.cli.exits import say
     from mdap.cli.report import print_json

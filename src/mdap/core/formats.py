@@ -57,14 +57,14 @@ def pattern(regex: str) -> Format:
     except re.error as error:
         raise UsageError(f"pattern {regex!r} is no regular expression: {error}", remedy="mend it") from None
 
-    def read(reply: str) -> str:
+    def _read(reply: str) -> str:
         value = _inner(reply)
         if compiled.fullmatch(value) is None:
             raise RedFlag(f"{_shown(value)} does not match {regex}")
         return value
 
     asked = f"Answer with text that matches this regular expression from its first character to its last:\n{regex}"
-    return Format({"format": "pattern", "regex": regex}, read, f"{asked}\n{_ALONE}")
+    return Format({"format": "pattern", "regex": regex}, _read, f"{asked}\n{_ALONE}")
 
 
 def one_of(options: Sequence[str]) -> Format:
@@ -79,27 +79,27 @@ def one_of(options: Sequence[str]) -> Format:
         )
     known = frozenset(given)
 
-    def read(reply: str) -> str:
+    def _read(reply: str) -> str:
         value = _inner(reply)
         if value not in known:
             raise RedFlag(f"{_shown(value)} is none of {', '.join(given)}")
         return value
 
     asked = "Answer with exactly one of the following:\n" + "\n".join(given)
-    return Format({"format": "one_of", "options": given}, read, f"{asked}\n{_ALONE}")
+    return Format({"format": "one_of", "options": given}, _read, f"{asked}\n{_ALONE}")
 
 
 def python_code() -> Format:
     """Return the format of Python code that parses, in this interpreter's grammar. It is parsed and never run."""
 
-    def read(reply: str) -> str:
+    def _read(reply: str) -> str:
         code = unfenced(reply).strip("\r\n")
         if not code.strip():
             raise RedFlag("there is no code")
         syntax_tree(code)
         return code
 
-    return Format({"format": "python"}, read, f"Answer with Python code.\n{_ALONE}")
+    return Format({"format": "python"}, _read, f"Answer with Python code.\n{_ALONE}")
 
 
 def json_schema(schema: Schema) -> Format:
@@ -140,14 +140,14 @@ _ALONE = "Write nothing before or after it."
 def _json(name: str, parse: Callable[[str], Any], schema: Schema) -> Format:
     validator = _validator(schema)
 
-    def read(reply: str) -> Any:
+    def _read(reply: str) -> Any:
         value = parse(reply)
         for error in validator.iter_errors(value):
             where = "".join(f"[{part!r}]" for part in error.instance_path)
             raise RedFlag(f"{_shown(error.message)} at ${where}")
         return value
 
-    return Format({"format": name, "schema": dict(schema)}, read, _asked_json(schema), dict(schema))
+    return Format({"format": name, "schema": dict(schema)}, _read, _asked_json(schema), dict(schema))
 
 
 def _validator(schema: Schema) -> Any:

@@ -107,11 +107,11 @@ def rounded(precision: str | int | Decimal) -> Key:
     """
     unit = _precision(precision)
 
-    def key(value: Any) -> Any:
+    def _key(value: Any) -> Any:
         plain = builtins(value)
         return _bucket(_number(plain), unit) if isinstance(plain, str) else _mapped(plain, unit)
 
-    return key
+    return _key
 
 
 def syntax_tree(code: Any) -> str:
@@ -141,14 +141,14 @@ def by_schema(schema: Schema) -> Key:
     date-time, instants are compared, whatever their time zone; a uuid is of no case. All else is exact.
     """
 
-    def key(value: Any) -> str:
+    def _key(value: Any) -> str:
         try:
             form = canonical(_dated(builtins(value), schema, schema), schema)
         except UsageError as error:
             raise RedFlag(error.message) from error
         return form.decode("utf-8", "surrogatepass")
 
-    return key
+    return _key
 
 
 def builtins(value: Any) -> Any:
