@@ -52,7 +52,8 @@ async def test_a_refused_request_is_not_tried_again_and_shows_the_servers_own_wo
 
 
 @pytest.mark.parametrize(
-    ("status", "remedy"), [(401, "OPENAI_API_KEY"), (403, "OPENAI_API_KEY"), (404, "'m'.*/v1"), (405, "/v1")]
+    ("status", "remedy"),
+    [(401, "OPENAI_API_KEY"), (403, "OPENAI_API_KEY.*may use the model 'm'"), (404, "'m'.*/v1"), (405, "/v1")],
 )
 async def test_a_refusal_comes_with_what_to_change(status: int, remedy: str) -> None:
     error = await fault(http(status, told("no")))

@@ -9,7 +9,7 @@ import pytest
 
 from mdap.core.errors import UsageError
 from mdap.models.profiles import FAMILIES, PARAMETERS, SERVERS, Profile, profile_of
-from mdap.models.refusals import Told, is_quota, is_wrong_key, refused_parameter, told
+from mdap.models.refusals import Told, is_quota, is_unknown_key, refused_parameter, told
 from tests.models import wires
 
 
@@ -184,8 +184,8 @@ def test_a_parameter_that_was_not_sent_is_never_found(name: str) -> None:
 def test_a_used_up_account_and_a_wrong_key_are_told_from_other_refusals() -> None:
     assert is_quota(told(msgspec.json.encode(wires.ANTHROPIC_CREDIT)))
     assert not is_quota(told(msgspec.json.encode(wires.GOOGLE_QUOTA)))  # minutes pass
-    assert is_wrong_key(400, told(msgspec.json.encode(wires.GOOGLE_KEY)))
-    assert not is_wrong_key(400, told(msgspec.json.encode(wires.GOOGLE_LOGPROBS)))
+    assert is_unknown_key(told(msgspec.json.encode(wires.GOOGLE_KEY)))
+    assert not is_unknown_key(told(msgspec.json.encode(wires.GOOGLE_LOGPROBS)))
 
 
 @pytest.mark.parametrize(

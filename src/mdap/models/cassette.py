@@ -19,24 +19,12 @@ import msgspec
 from multidict import CIMultiDict
 
 from mdap.core.errors import ModelError, ModelRejected, UsageError
-from mdap.models.http import Reply, Tape
+from mdap.models.http import CACHE_HEADERS, Reply, Tape
 
 Send = Callable[[], Awaitable[Reply]]
 
 # What a client reads of a reply's headers. The rest may hold what is nobody's business, such as an account's name.
-_KEPT = (
-    "content-type",
-    "date",
-    "location",
-    "retry-after",
-    "retry-after-ms",
-    "x-openrouter-cache-status",
-    "cf-aig-cache-status",
-    "wandb-cache-status",
-    "helicone-cache",
-    "x-portkey-cache-status",
-    "x-cache",
-)
+_KEPT = ("content-type", "date", "location", "retry-after", "retry-after-ms", *CACHE_HEADERS)
 
 
 def tape(record: str | Tape | None, replay: str | Tape | None) -> Tape | None:

@@ -27,6 +27,16 @@ MAX_TOLD = 300  # characters of a server's own words in a message
 # and perhaps billed, so connections are let go of before that.
 _KEEP_ALIVE = 4.0
 
+CACHE_HEADERS = (
+    "x-openrouter-cache-status",
+    "cf-aig-cache-status",
+    "wandb-cache-status",
+    "helicone-cache",
+    "x-portkey-cache-status",
+    "x-cache",
+)
+"""Headers by which gateways say of a reply that they had it already; their value then begins with hit."""
+
 _RETRYABLE = frozenset({408, 409, 425, 429})
 
 

@@ -63,9 +63,9 @@ def is_quota(said: Told) -> bool:
     return bool(said.codes & _QUOTA) or "credit balance is too low" in said.text.lower()
 
 
-def is_wrong_key(status: int, said: Told) -> bool:
-    """Say whether the key is what is refused; one vendor answers 400 to a key that it does not know."""
-    return status in (401, 403) or "API_KEY_INVALID" in said.codes
+def is_unknown_key(said: Told) -> bool:
+    """Say whether the body blames the key: one vendor answers 400, not 401, to a key that it does not know."""
+    return "API_KEY_INVALID" in said.codes
 
 
 # Every way in which a dialect writes a parameter that we send, by our name for it.

@@ -13,9 +13,9 @@ from mdap.core.records import Request, Response, Usage
 from mdap.core.spec import write_spec
 from mdap.models.adaptive import Adaptive
 from mdap.models.cassette import tape
-from mdap.models.http import Endpoint, Reply, Tape, check_base_url, is_html, page_title
+from mdap.models.http import CACHE_HEADERS, Endpoint, Reply, Tape, check_base_url, is_html, page_title
 from mdap.models.profiles import SERVERS, Profile, Server, check_model_name, profile_of
-from mdap.models.refusals import Told, is_quota, is_wrong_key, refused_parameter, told
+from mdap.models.refusals import Told, is_quota, is_unknown_key, refused_parameter, told
 
 
 class Link(NamedTuple):
@@ -190,7 +190,7 @@ class Remote(Adaptive):
                 status=reply.status,
                 remedy="add credit or raise the limit of the account, then resume",
             )
-        remedy = self._remedy(401 if is_wrong_key(reply.status, said) else reply.status)
+        remedy = self._remedy(401 if is_unknown_key(said) else reply.status)
         return self._endpoint.refusal(reply, said.text, remedy=remedy, wait=said.wait)
 
     def _sent(self, profile: Profile, request: Request, n: int) -> tuple[str, ...]:
@@ -210,7 +210,7 @@ class Remote(Adaptive):
         asked = "the server does not take the request as it is: see its message"
         return {
             400: asked,
-            401: key if status != 403 else "",
+            401: key,
             403: f"{key} that may use the model {self.model!r}",
             404: f"does the server have a model {self.model!r}, and does the base URL {self.base_url} end as it should "
             f"({self.ending})?",
@@ -241,16 +241,5 @@ def aborted(word: str) -> ModelError:
     return ModelError(f"the server gave the reply up: finish reason {word}", kind="aborted")
 
 
-# What gateways say of a reply that they had: their own header, and the value that means yes.
-_CACHES = (
-    ("x-openrouter-cache-status", "hit"),
-    ("cf-aig-cache-status", "hit"),
-    ("wandb-cache-status", "hit"),
-    ("helicone-cache", "hit"),
-    ("x-portkey-cache-status", "hit"),
-    ("x-cache", "hit"),
-)
-
-
 def _is_from_cache(headers: Mapping[str, str]) -> bool:
-    return any(headers.get(name, "").lower().startswith(value) for name, value in _CACHES)
+    return any(headers.get(name, "").lower().startswith("hit") for name in CACHE_HEADERS)
