@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mdap.core.errors import ModelError, UsageError
-from mdap.core.records import Request, Response
+from mdap.core.records import Request, Response, Usage
 from mdap.serve import serve
 from tests.serve.adder import Adder
 from tests.serve.asking import DIALECTS, PATHS, ask, body_of, send
@@ -43,7 +43,7 @@ async def test_openai_names_a_parameter_that_it_does_not_take(name: str, more: d
     assert (got.status, got.body) == (400, {"error": error})
 
 
-async def test_logprobs_are_refused_without_being_told_to_for_no_model_here_has_them() -> None:
+async def test_logprobs_are_refused_where_the_model_gives_none() -> None:
     async with await serve(Adder()) as server:
         for dialect, name in (("openai", "logprobs"), ("google", "responseLogprobs")):
             asked, not_asked = [await send(server, PATHS[dialect], body_of(dialect, **at)) for at in switch(name)]
@@ -72,11 +72,21 @@ async def test_an_old_server_does_not_know_the_new_name() -> None:
     ("dialect", "refuse", "more", "message"),
     [
         ("anthropic", "temperature", {"temperature": 0.1}, "`temperature` is deprecated for this model."),
-        ("anthropic", "response_format", {"output_config": {"format": {}}}, "output_config.format: Extra inputs"),
+        (
+            "anthropic",
+            "response_format",
+            {"output_config": {"format": {"type": "json_schema", "schema": {}}}},
+            "output_config.format: Extra inputs",
+        ),
         ("google", "n", {"candidateCount": 2}, "Multiple candidates is not enabled for this model"),
         ("google", "seed", {"seed": 1}, "Unknown name \"seed\" at 'generation_config': Cannot find field."),
         ("google", "temperature", {"temperature": 1}, "Unknown name \"temperature\" at 'generation_config'"),
-        ("google", "response_format", {"responseJsonSchema": {}}, 'Unknown name "response_json_schema"'),
+        (
+            "google",
+            "response_format",
+            {"responseJsonSchema": {}, "responseMimeType": "application/json"},
+            'Unknown name "response_json_schema"',
+        ),
     ],
 )
 async def test_the_others_refuse_in_their_words(dialect: str, refuse: str, more: dict[str, Any], message: str) -> None:
@@ -123,8 +133,76 @@ async def test_a_parameter_that_cannot_be_refused_is_named_with_those_that_can(t
         await serve(Adder(), refuse=text)
 
 
-async def test_a_response_format_is_taken_where_it_is_not_refused() -> None:
+async def test_other_formats_are_taken() -> None:
     async with await serve(Adder()) as server:
         assert (await ask(server, "openai", response_format={"type": "json_object"})).status == 200
-        assert (await ask(server, "google", responseMimeType="application/json", responseSchema={})).status == 200
-        assert (await ask(server, "anthropic", output_config={"format": {"type": "json_schema"}})).status == 200
+        assert (await ask(server, "google", responseMimeType="application/json")).status == 200
+        assert (await ask(server, "anthropic", output_config={"effort": "low"})).status == 200
+
+
+SCHEMA = {"type": "object"}
+FORMATS: dict[str, dict[str, Any]] = {
+    "openai": {"response_format": {"type": "json_schema", "json_schema": {"name": "sum", "schema": SCHEMA}}},
+    "anthropic": {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}},
+    "google": {"responseMimeType": "application/json", "responseJsonSchema": SCHEMA},
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_schema_reaches_the_model(dialect: str) -> None:
+    adder = Adder()
+    async with await serve(adder) as server:
+        assert (await ask(server, dialect, **FORMATS[dialect])).status == 200
+        assert (await ask(server, dialect)).status == 200
+    assert [request.schema for request in adder.requests] == [SCHEMA, None]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "more", "says"),
+    [
+        ("openai", {"response_format": {"type": "json_schema", "json_schema": {"schema": SCHEMA}}}, "`name`"),
+        ("openai", {"response_format": {"type": "yaml"}}, "yaml"),
+        ("anthropic", {"output_config": {"format": {"type": "json_schema"}}}, "output_config.format.schema: Field req"),
+        ("google", {"responseJsonSchema": SCHEMA}, "response_mime_type application/json"),
+    ],
+)
+async def test_a_schema_that_is_sent_otherwise_is_a_400(dialect: str, more: dict[str, Any], says: str) -> None:
+    async with await serve(Adder()) as server:
+        got = await ask(server, dialect, **more)
+    assert got.status == 400
+    assert says in got.body["error"]["message"]
+
+
+class Thinker(Adder):
+    """Reports all that a provider can: log-probabilities, tokens of its own cache, tokens of reasoning."""
+
+    async def complete(self, request: Request) -> Response:
+        """Answer."""
+        return Response("3", usage=Usage(100, 50, cached=60, cache_written=20, reasoning=30), logprob=-0.5)
+
+
+async def test_what_a_model_reports_is_passed_on_under_each_vendors_names() -> None:
+    async with await serve(Thinker()) as server:
+        openai = (await ask(server, "openai", logprobs=True)).body
+        anthropic = (await ask(server, "anthropic")).body
+        google = (await ask(server, "google", responseLogprobs=True)).body
+        assert (await ask(server, "openai")).body["choices"][0]["logprobs"] is None
+    assert sum(token["logprob"] for token in openai["choices"][0]["logprobs"]["content"]) == -0.5
+    assert openai["usage"]["prompt_tokens_details"] == {"cached_tokens": 60}
+    assert openai["usage"]["completion_tokens_details"] == {"reasoning_tokens": 30}
+    assert (openai["usage"]["prompt_tokens"], openai["usage"]["completion_tokens"]) == (100, 50)
+    assert anthropic["usage"] == {
+        "input_tokens": 20,
+        "cache_creation_input_tokens": 20,
+        "cache_read_input_tokens": 60,
+        "output_tokens": 50,
+        "service_tier": "standard",
+    }
+    assert google["candidates"][0]["logprobsResult"] == {"chosenCandidates": [{"token": "3", "logProbability": -0.5}]}
+    assert google["usageMetadata"] == {
+        "promptTokenCount": 100,
+        "cachedContentTokenCount": 60,
+        "candidatesTokenCount": 20,
+        "thoughtsTokenCount": 30,
+        "totalTokenCount": 150,
+    }

@@ -1,7 +1,8 @@
-"""`mdap serve`: a model as an OpenAI-compatible endpoint."""
+"""`mdap serve`: a model behind the wire formats of three vendors."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -25,12 +26,28 @@ def serve(
         Parameter(env_var="MDAP_SERVE_TOKEN", show_env_var=True, help="What callers must send as their key."),
     ] = None,
     seed: Annotated[int, Parameter(help="Settles the chaos, and the replies to requests without a seed.")] = 0,
+    rate: Annotated[
+        str | None, Parameter(help='Limits a minute, such as "requests=600,tokens=200000"; beyond them is a 429.')
+    ] = None,
+    refuse: Annotated[
+        str | None, Parameter(help='Parameters answered with a 400 that names them, such as "temperature,seed".')
+    ] = None,
+    ignore_seed: Annotated[
+        bool, Parameter(negative="", help="Answer as from a cache: the same reply to the same prompt.")
+    ] = False,
+    cache_prompts: Annotated[
+        bool, Parameter(negative="", help="Report the part of a prompt that was seen before as cached tokens.")
+    ] = False,
+    batch_delay: Annotated[float, Parameter(help="Seconds before a batch is worked on.")] = 0.0,
+    log: Annotated[
+        Path | None, Parameter(help="File that each call is appended to, a line of JSON: its id, tokens, what struck.")
+    ] = None,
 ) -> int:
-    """Serve a model as an OpenAI-compatible endpoint, which can be told to misbehave.
+    """Serve a model in the OpenAI, Anthropic and Google dialects; it can be told to misbehave.
 
     It goes on until Ctrl-C. Words of chaos: 429, 500, hang, drop, truncate and garbage are retried by a client; cut and
     babble are flagged.
-    The base URL is printed on standard error.
+    The base URL of the OpenAI dialect is printed on standard error.
     """
     from mdap.models.catalog import as_model
     from mdap.serve import run_server
@@ -44,5 +61,11 @@ def serve(
         chaos=chaos,
         seed=seed,
         token=token,
+        rate=rate,
+        refuse=refuse,
+        ignore_seed=ignore_seed,
+        cache_prompts=cache_prompts,
+        batch_delay=batch_delay,
+        log=log,
     )
     return 0

@@ -41,6 +41,20 @@ class Said(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     content: str | list[Block]
 
 
+class Format(msgspec.Struct, forbid_unknown_fields=True):
+    """What a reply is to conform to."""
+
+    type: Literal["json_schema"]
+    schema: dict[str, Any]
+
+
+class Output(msgspec.Struct, forbid_unknown_fields=True):
+    """How to put the output; only its format is looked at."""
+
+    format: Format | None = None
+    effort: str | None = None
+
+
 class Body(msgspec.Struct, forbid_unknown_fields=True):
     """A body. What stands below `stream` is taken and not acted upon."""
 
@@ -49,7 +63,7 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
     messages: Annotated[list[Said], msgspec.Meta(min_length=1)]
     system: str | list[Block] | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    output_config: dict[str, Any] | None = None
+    output_config: Output | None = None
     stream: bool | None = None
     top_p: float | None = None
     top_k: int | None = None
@@ -72,13 +86,17 @@ def read(body: bytes, headers: Mapping[str, str], model: str, refuse: frozenset[
         return Fault(400, _complaint(error))
     if said.stream:
         return Fault(400, "stream: streaming is not supported here: send false, or leave it out")
+    form = said.output_config.format if said.output_config else None
     return _refused(said, version, refuse) or Asked(
-        _messages(said), said.model, None, said.temperature, said.max_tokens
+        _messages(said), said.model, None, said.temperature, said.max_tokens, schema=form.schema if form else None
     )
 
 
 def reply(answer: Answer) -> bytes:
-    """Return the body of a message; it has one choice. Tokens of the cache are not among its `input_tokens`."""
+    """Return the body of a message; it has one choice.
+
+    Tokens of the cache are not among its `input_tokens`; tokens of reasoning are, untold, among its `output_tokens`.
+    """
     response = answer.responses[0]
     bill = answer.bill or Bill(0, 0)  # the vendor always has a bill
     usage = {
@@ -108,6 +126,11 @@ def error(fault: Fault, request: str) -> tuple[int, bytes, dict[str, str]]:
     kind = _KINDS.get(status, "api_error" if status >= 500 else "invalid_request_error")
     body = {"type": "error", "error": {"type": kind, "message": fault.message}, "request_id": request or None}
     return status, encode(body), {} if fault.wait is None else {"retry-after": whole_seconds(fault.wait)}
+
+
+def without_logprobs(model: str) -> Fault:
+    """Return a fault; nobody can ask for log-probabilities here."""
+    return Fault(400, "logprobs: Extra inputs are not permitted")
 
 
 def key(headers: Mapping[str, str], query: Mapping[str, str]) -> str:
@@ -163,7 +186,7 @@ def _refused(said: Body, version: str, refuse: frozenset[str]) -> Fault | None:
     # Of a model that has outgrown sampling parameters the default is still taken.
     if "temperature" in refuse and said.temperature not in (None, 1):
         return Fault(400, "`temperature` is deprecated for this model.")
-    if "response_format" in refuse and said.output_config and "format" in said.output_config:
+    if "response_format" in refuse and said.output_config and said.output_config.format:
         return Fault(400, "output_config.format: Extra inputs are not permitted")
     return None
 

@@ -129,12 +129,14 @@ class Calls:
             if word in ("drop", "garbage"):
                 return _deliver(call, word, b"", _JSON)
             return self.refuse(case.dialect, _passed_on(error), call)
+        if asked.logprobs and any(response.logprob is None for response in responses):
+            return self.refuse(case.dialect, case.dialect.without_logprobs(asked.model), call)
         token = case.prompt.digest[:20] if ways.ignore_seed else f"{case.name[:20]}{attempt:x}"
         call.id = responses[0].id or case.dialect.ID_PREFIX + token
         bill = _bill(responses, shares)
         if bill is not None:
             self._book(call, bill)
-        body = case.dialect.reply(Answer(call.id, asked.model or self._model.spec, responses, bill))
+        body = case.dialect.reply(Answer(call.id, asked.model or self._model.spec, responses, bill, asked.logprobs))
         return _deliver(call, word, body, self._headers(case.dialect, call) | more)
 
     def _requests(self, case: _Case, attempt: int) -> list[Request]:
@@ -146,9 +148,9 @@ class Calls:
             seed = draw_seed(self._ways.seed, int.from_bytes(case.digest[:7], "little"), attempt, 0, 0)
         else:
             seed = asked.seed
-        first = Request(case.prompt, _DRAW, seed, asked.temperature, asked.max_tokens)
+        first = Request(case.prompt, _DRAW, seed, asked.temperature, asked.max_tokens, None, asked.schema)
         others = [draw_seed(seed, 0, 0, index, 0) for index in range(1, asked.n)]
-        return [first, *(Request(first.prompt, _DRAW, other, first.temperature, first.max_tokens) for other in others)]
+        return [first, *(msgspec.structs.replace(first, seed=other) for other in others)]
 
     async def _complete(self, case: _Case, requests: list[Request]) -> tuple[Response, ...]:
         if len(requests) == 1:
@@ -177,7 +179,7 @@ class Calls:
 
     def _book(self, call: Call, bill: Bill) -> None:
         call.tokens_in, call.tokens_out = bill.tokens_in, bill.tokens_out
-        call.cached, call.written = bill.cached, bill.written
+        call.cached, call.written, call.reasoning = bill.cached, bill.written, bill.reasoning
         if self._ways.limits is not None and not call.batch:
             self._ways.limits.charge(bill.tokens_in + bill.tokens_out)
 
@@ -236,7 +238,9 @@ def _spoilt(response: Response, word: str) -> Response:
     if word == "babble":
         return msgspec.structs.replace(response, text=BABBLE, finish="stop")
     if word == "cut":
-        usage = response.usage and Usage(response.usage.tokens_in, response.usage.tokens_out // 2)
+        usage = response.usage and msgspec.structs.replace(
+            response.usage, tokens_out=response.usage.tokens_out // 2, reasoning=response.usage.reasoning // 2
+        )
         return msgspec.structs.replace(
             response, text=response.text[: len(response.text) // 2], finish="length", usage=usage
         )
@@ -245,14 +249,17 @@ def _spoilt(response: Response, word: str) -> Response:
 
 def _bill(responses: tuple[Response, ...], shares: tuple[float, float] | None) -> Bill | None:
     """The prompt is billed once for all choices; None where the model reported no tokens of some."""
-    tokens_in = tokens_out = 0
+    tokens_out = reasoning = 0
     for response in responses:
         if response.usage is None:
             return None
-        tokens_in, tokens_out = response.usage.tokens_in, tokens_out + response.usage.tokens_out
+        tokens_out += response.usage.tokens_out
+        reasoning += response.usage.reasoning
+    usage = responses[0].usage or Usage()
     if shares is None:
-        return Bill(tokens_in, tokens_out)
-    return Bill(tokens_in, tokens_out, int(tokens_in * shares[0]), int(tokens_in * shares[1]))
+        return Bill(usage.tokens_in, tokens_out, usage.cached, usage.cache_written, reasoning)
+    cached, written = int(usage.tokens_in * shares[0]), int(usage.tokens_in * shares[1])
+    return Bill(usage.tokens_in, tokens_out, cached, written, reasoning)
 
 
 def _deliver(call: Call, word: str, body: bytes, headers: dict[str, str]) -> Sent:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -23,7 +23,7 @@ REFUSABLE: Final = ("temperature", "seed", "max_tokens", "max_completion_tokens"
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
-    """A request as all dialects mean it. `n` is how many choices are wanted."""
+    """A request as all dialects mean it. `n` is how many choices are wanted, `schema` what a reply is to conform to."""
 
     messages: tuple[Message, ...]
     model: str = ""
@@ -31,6 +31,8 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     temperature: float | None = None
     max_tokens: int = MAX_TOKENS
     n: int = 1
+    schema: Any = None
+    logprobs: bool = False
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -44,21 +46,29 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Bill(msgspec.Struct, frozen=True, gc=False):
-    """The tokens of a call. `cached` (read from the prompt cache) and `written` (to it) are parts of `tokens_in`."""
+    """The tokens of a call.
+
+    `cached` (read from the prompt cache) and `written` (to it) are parts of `tokens_in`; `reasoning` of `tokens_out`.
+    """
 
     tokens_in: int
     tokens_out: int
     cached: int = 0
     written: int = 0
+    reasoning: int = 0
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What a model said: one response for each choice, in index order. `bill` None: it reported no tokens."""
+    """What a model said: one response for each choice, in index order. `bill` None: it reported no tokens.
+
+    `logprobs`: they were asked for, and every response has one.
+    """
 
     id: str
     model: str
     responses: tuple[Response, ...]
     bill: Bill | None
+    logprobs: bool = False
 
 
 class Level(msgspec.Struct, frozen=True):
@@ -86,6 +96,9 @@ class Dialect(Protocol):
 
     def error(self, fault: Fault, request: str) -> tuple[int, bytes, dict[str, str]]:
         """Return status, body and headers of an error; `request` is the id of the request."""
+
+    def without_logprobs(self, model: str) -> Fault:
+        """Return the fault of asking a model for log-probabilities that has none."""
 
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
         """Return the key that a request presents, or nothing."""

@@ -35,16 +35,16 @@ class Content(msgspec.Struct, gc=False):
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """The generation config. What stands below `response_schema` is taken and not acted upon."""
+    """The generation config. What stands below the schemas is taken and not acted upon."""
 
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
     max_output_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     candidate_count: Annotated[int, msgspec.Meta(ge=1, le=8)] | None = None
     seed: Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     response_logprobs: bool | None = None
-    response_schema: Any = None
-    response_json_schema: Any = None
     response_mime_type: str | None = None
+    response_schema: dict[str, Any] | None = None
+    response_json_schema: dict[str, Any] | None = None
     logprobs: int | None = None
     stop_sequences: list[str] | None = None
     top_p: float | None = None
@@ -77,13 +77,15 @@ def read(body: bytes, headers: Mapping[str, str], model: str, refuse: frozenset[
         config.temperature,
         config.max_output_tokens or MAX_TOKENS,
         config.candidate_count or 1,
+        config.response_json_schema or config.response_schema,
+        config.response_logprobs or False,
     )
 
 
 def reply(answer: Answer) -> bytes:
     """Return the body of a response. A refusal has no content, and an empty text no parts: clients must cope."""
     body: dict[str, Any] = {
-        "candidates": [_candidate(index, response) for index, response in enumerate(answer.responses)]
+        "candidates": [_candidate(index, response, answer.logprobs) for index, response in enumerate(answer.responses)]
     }
     if answer.bill is not None:
         body["usageMetadata"] = _usage(answer.bill)
@@ -102,6 +104,11 @@ def error(fault: Fault, request: str) -> tuple[int, bytes, dict[str, str]]:
         details.append({"@type": f"{_TYPES}RetryInfo", "retryDelay": f"{fault.wait:.3f}s"})
     told: dict[str, Any] = {"code": status, "message": message, "status": _STATUS.get(status, "UNKNOWN")}
     return status, encode({"error": told | ({"details": details} if details else {})}), {}
+
+
+def without_logprobs(model: str) -> Fault:
+    """Return the fault of asking for log-probabilities that there are none of."""
+    return Fault(400, f"Logprobs is not enabled for models/{model}")
 
 
 def key(headers: Mapping[str, str], query: Mapping[str, str]) -> str:
@@ -158,18 +165,25 @@ def _text(content: Content) -> str:
     return "".join(part.text for part in content.parts if not part.thought)
 
 
-def _candidate(index: int, response: Response) -> dict[str, Any]:
+def _candidate(index: int, response: Response, has_logprobs: bool) -> dict[str, Any]:
     if response.finish == "refusal":
         rating = {"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": True}
         return {"finishReason": "SAFETY", "index": index, "safetyRatings": [rating]}
     parts = {"parts": [{"text": response.text}]} if response.text else {}
-    return {"content": parts | {"role": "model"}, "finishReason": _FINISH[response.finish], "index": index}
+    found = {"content": parts | {"role": "model"}, "finishReason": _FINISH[response.finish], "index": index}
+    if has_logprobs:
+        # A model tells the sum over its reply, so the whole of it stands as one token.
+        token = {"token": response.text, "logProbability": response.logprob}
+        found |= {"avgLogprobs": response.logprob, "logprobsResult": {"chosenCandidates": [token]}}
+    return found
 
 
 def _usage(bill: Bill) -> dict[str, int]:
     usage = {
         "promptTokenCount": bill.tokens_in,
-        "candidatesTokenCount": bill.tokens_out,
+        # Thoughts are counted apart from the candidates here.
+        "candidatesTokenCount": bill.tokens_out - bill.reasoning,
+        "thoughtsTokenCount": bill.reasoning,
         "totalTokenCount": bill.tokens_in + bill.tokens_out,
         "cachedContentTokenCount": bill.cached,
     }
@@ -178,8 +192,10 @@ def _usage(bill: Bill) -> dict[str, int]:
 
 
 def _refused(config: Config, model: str, refuse: frozenset[str]) -> Fault | None:
-    if config.response_logprobs:
-        return Fault(400, f"Logprobs is not enabled for models/{model}")
+    if config.response_logprobs and "logprobs" in refuse:
+        return without_logprobs(model)
+    if (config.response_schema or config.response_json_schema) and config.response_mime_type != "application/json":
+        return Fault(400, "A response schema takes the response_mime_type application/json")
     if "n" in refuse and config.candidate_count not in (None, 1):
         return Fault(400, "Multiple candidates is not enabled for this model")
     for word, fields in _FIELDS.items():

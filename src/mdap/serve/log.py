@@ -15,8 +15,9 @@ class Call(msgspec.Struct, kw_only=True, gc=False):
     `id` is the id in the reply's body, which a client keeps; empty where no reply was made. `request` is the id in the
     header. `order` numbers the attempts as they came. `status` is the HTTP status that was sent, 0 for none. `chaos`
     holds the words that struck, with commas. `lost`: the client has no reply that it can read, though this one may be
-    billed. The tokens are as billed, `cached` and `written` being parts of `tokens_in`; `prompt` is a digest of the
-    messages; `batch` the id of the batch that the call is one of. `seed` is None where the request brought none.
+    billed. The tokens are as billed: `cached` and `written` are parts of `tokens_in`, `reasoning` of `tokens_out`.
+    `prompt` is a digest of the messages; `batch` the id of the batch that the call is one of. `seed` is None where the
+    request brought none.
     """
 
     order: int
@@ -31,6 +32,7 @@ class Call(msgspec.Struct, kw_only=True, gc=False):
     tokens_out: int = 0
     cached: int = 0
     written: int = 0
+    reasoning: int = 0
     seed: int | None = None
     n: int = 1
     prompt: str = ""

@@ -40,6 +40,20 @@ class Said(msgspec.Struct, gc=False):
     content: str | list[Part]
 
 
+class Schema(msgspec.Struct):
+    """A JSON Schema with its name."""
+
+    name: Annotated[str, msgspec.Meta(pattern="^[a-zA-Z0-9_-]{1,64}$")]
+    schema: dict[str, Any] | None = None
+
+
+class Format(msgspec.Struct):
+    """What a reply is to be."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: Schema | None = None
+
+
 class Body(msgspec.Struct):
     """What of a body is looked at; other fields are let be, as other servers of this dialect do."""
 
@@ -51,7 +65,7 @@ class Body(msgspec.Struct):
     max_completion_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     n: Annotated[int, msgspec.Meta(ge=1, le=128)] | None = None
     logprobs: bool | None = None
-    response_format: Any = None
+    response_format: Format | None = None
     stream: bool | None = None
 
 
@@ -64,10 +78,10 @@ def read(body: bytes, headers: Mapping[str, str], model: str, refuse: frozenset[
         return Fault(400, f"the body is not a chat request: {error}", param.partition(".")[0] or None)
     if said.stream:
         return Fault(400, "stream=true is not supported: send stream=false, or leave it out", "stream")
-    if said.logprobs or refuse:
-        fault = _refused(said, refuse | {"logprobs"})
-        if fault is not None:
-            return fault
+    fault = _refused(said, refuse) if refuse else None
+    if fault is not None:
+        return fault
+    form = said.response_format.json_schema if said.response_format else None
     return Asked(
         tuple([Message(_ROLES.get(one.role, "system"), _text(one.content)) for one in said.messages]),
         said.model,
@@ -75,12 +89,14 @@ def read(body: bytes, headers: Mapping[str, str], model: str, refuse: frozenset[
         said.temperature,
         said.max_tokens or said.max_completion_tokens or MAX_TOKENS,
         said.n or 1,
+        form.schema if form else None,
+        said.logprobs or False,
     )
 
 
 def reply(answer: Answer) -> bytes:
     """Return the body of a chat completion. Its time of creation is always 0: equal requests have equal replies."""
-    choices = [_choice(index, response) for index, response in enumerate(answer.responses)]
+    choices = [_choice(index, response, answer.logprobs) for index, response in enumerate(answer.responses)]
     head = {"id": answer.id, "object": "chat.completion", "created": 0, "model": answer.model, "choices": choices}
     return encode(head if answer.bill is None else head | {"usage": _usage(answer.bill)})
 
@@ -98,6 +114,11 @@ def error(fault: Fault, request: str) -> tuple[int, bytes, dict[str, str]]:
         return fault.status, encode(body), {}
     waits = {"Retry-After": whole_seconds(fault.wait), "retry-after-ms": f"{1000 * fault.wait:.0f}"}
     return fault.status, encode(body), waits
+
+
+def without_logprobs(model: str) -> Fault:
+    """Return the fault of asking for log-probabilities that there are none of."""
+    return _unsupported("logprobs")
 
 
 def key(headers: Mapping[str, str], query: Mapping[str, str]) -> str:
@@ -129,9 +150,14 @@ def _text(content: str | list[Part]) -> str:
     return content if isinstance(content, str) else "".join(part.text for part in content)
 
 
-def _choice(index: int, response: Response) -> dict[str, Any]:
+def _choice(index: int, response: Response, has_logprobs: bool) -> dict[str, Any]:
     message = {"role": "assistant", "content": response.text, "refusal": None}
-    return {"index": index, "message": message, "logprobs": None, "finish_reason": _FINISH[response.finish]}
+    logprobs: dict[str, Any] | None = None
+    if has_logprobs:
+        # A model tells the sum over its reply, so the whole of it stands as one token.
+        token = {"token": response.text, "logprob": response.logprob, "bytes": None}
+        logprobs = {"content": [token | {"top_logprobs": []}], "refusal": None}
+    return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": _FINISH[response.finish]}
 
 
 def _usage(bill: Bill) -> dict[str, Any]:
@@ -142,6 +168,8 @@ def _usage(bill: Bill) -> dict[str, Any]:
     }
     if bill.cached or bill.written:
         usage["prompt_tokens_details"] = {"cached_tokens": bill.cached}
+    if bill.reasoning:
+        usage["completion_tokens_details"] = {"reasoning_tokens": bill.reasoning}
     return usage
 
 
@@ -157,10 +185,13 @@ def _refused(said: Body, refuse: frozenset[str]) -> Fault | None:
             return Fault(400, f"{text} is supported.", name, "unsupported_value")
         if name == "max_completion_tokens":
             return Fault(400, f"Unrecognized request argument supplied: {name}")
-        hint = " Use 'max_completion_tokens' instead." if name == "max_tokens" else ""
-        text = f"Unsupported parameter: '{name}' is not supported with this model.{hint}"
-        return Fault(400, text, name, "unsupported_parameter")
+        return _unsupported(name, " Use 'max_completion_tokens' instead." if name == "max_tokens" else "")
     return None
+
+
+def _unsupported(name: str, hint: str = "") -> Fault:
+    text = f"Unsupported parameter: '{name}' is not supported with this model.{hint}"
+    return Fault(400, text, name, "unsupported_parameter")
 
 
 def _duration(seconds: float) -> str:
