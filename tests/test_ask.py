@@ -84,6 +84,13 @@ def test_a_reply_that_is_not_in_the_format_is_flagged_and_drawn_anew() -> None:
     assert answer.counts == (("yes", 2),)
 
 
+def test_votes_behind_a_slot_that_has_none_are_not_counted_here_as_they_are_not_in_the_ballot() -> None:
+    model = scripted({(0, 0): "no idea", (0, 1): "yes", (0, 2): "yes"})
+    answer = mdap.ask("?", model, one_of=["yes", "no"], k=3, redraws=1)
+    assert (answer.status, answer.samples, answer.flags) == ("undecided", 4, {"malformed": 2})
+    assert (answer.counts, answer.share) == ((), 0.0)
+
+
 def test_the_red_flags_of_every_run_hold_here_too() -> None:
     cut = Response("yes", "length")
     model = scripted({(0, 0, 0): cut, (0, 0, 1): "yes", (0, 1): "yes"})
