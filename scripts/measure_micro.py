@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -26,7 +27,7 @@ from mdap.core.records import Draw, Request, Response
 from mdap.engine.taskview import TaskView
 from mdap.models.micro.model import Micro, micro
 from mdap.models.micro.network import Network, no_past, weights_hash
-from mdap.models.micro.runtime import network
+from mdap.models.micro.runtime import Backend, network
 from mdap.tasks.hanoi import Hanoi
 
 HEATS = (0.7, 1.0, 1.3, 1.5, 2.0)
@@ -37,35 +38,62 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a hundredth of the states")
     parser.add_argument("--backend", choices=["auto", "onnx", "numpy"], default="auto")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     options = parser.parse_args()
     share = 100 if options.quick else 1
     print(f"weights sha256 {weights_hash()}")
-    net = network(options.backend)
     print("| states | number | favourite wrong | " + " | ".join(f"T={heat}" for heat in HEATS) + " | least p at T=1 |")
     print("|" + " --- |" * (4 + len(HEATS)), flush=True)
+    for part in options.parts:
+        PARTS[part](options.backend, share)
+
+
+def measure_path(backend: Backend, share: int) -> None:
+    """The standard path of 20 disks, every step of it."""
+    report(network(backend), "path of 20 disks, held out", *states.path(20, np.arange(0, 2**20 - 1, share)))
+
+
+def measure_off(backend: Backend, share: int) -> None:
+    """Random states of 20 disks that are held out off the path."""
     rng = np.random.default_rng(2)
-    steps = np.arange(0, 2**20 - 1, share)
-    report(net, "path of 20 disks, held out", *states.path(20, steps))
-    pegs, previous = random_states(rng, 20, 200_000 // share, chosen=True)
-    report(net, "20 disks off the path, held out", pegs, previous)
+    report(network(backend), "20 disks off the path, held out", *random_states(rng, 20, 100_000 // share))
+
+
+def measure_disks(backend: Backend, share: int) -> None:
+    """Random states, held out where any are, and the path, for each other number of disks."""
+    net, rng = network(backend), np.random.default_rng(3)
     for disks in range(states.FEWEST, states.MOST):
-        if disks >= states.HELD_OUT_FROM:
-            report(net, f"{disks} disks, held out", *random_states(rng, disks, 10_000 // share, chosen=True))
-        else:
-            report(net, f"{disks} disks, random", *random_states(rng, disks, 10_000 // share, chosen=False))
+        name = "held out" if disks >= states.HELD_OUT_FROM else "random"
+        report(net, f"{disks} disks, {name}", *random_states(rng, disks, 10_000 // share))
         steps = np.arange(2**disks - 1) if disks < 14 else rng.integers(0, 2**disks - 1, 10_000)
         report(net, f"{disks} disks, path", *states.path(disks, steps[::share]))
-    model = micro(seed=1, backend=options.backend)
+
+
+def measure_kinds(backend: Backend, share: int) -> None:
+    """How sampled replies go wrong, by temperature."""
+    model = micro(seed=1, backend=backend)
     for heat in HEATS:
         asyncio.run(sampled(model, heat, 50_000 // share))
 
 
-def random_states(rng: np.random.Generator, disks: int, count: int, *, chosen: bool) -> tuple[states.Ints, states.Ints]:
-    """Return random states off the 20-disk path, `chosen` ones held out of the training."""
-    pegs, previous = states.sample(rng, disks, count * (80 * chosen + 2) + 200)
-    kept = states.is_chosen(pegs) & states.held_out(pegs) if chosen else np.ones(len(pegs), bool)
-    kept &= ~(states.is_on_path(pegs) & (disks == states.MOST))
-    return pegs[kept][:count], previous[kept][:count]
+PARTS: dict[str, Callable[[Backend, int], None]] = {
+    "path": measure_path,
+    "off": measure_off,
+    "disks": measure_disks,
+    "kinds": measure_kinds,
+}
+
+
+def random_states(rng: np.random.Generator, disks: int, count: int) -> tuple[states.Ints, states.Ints]:
+    """Return random states off the 20-disk path, from 14 disks on those that are held out of the training."""
+    found: list[tuple[states.Ints, states.Ints]] = []
+    while sum(len(pegs) for pegs, _ in found) < count:
+        pegs, previous = states.sample(rng, disks, 20_000)
+        kept = states.held_out(pegs) if disks >= states.HELD_OUT_FROM else np.ones(len(pegs), bool)
+        kept &= ~(states.is_on_path(pegs) & (disks == states.MOST))
+        found.append((pegs[kept], previous[kept]))
+    pegs, previous = (np.concatenate(arrays)[:count] for arrays in zip(*found, strict=True))
+    return pegs, previous
 
 
 def report(net: Network, name: str, pegs: states.Ints, previous: states.Ints) -> None:
