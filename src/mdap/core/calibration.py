@@ -253,7 +253,7 @@ def _hard_states(votes: int, wrong: int, repeated: Mapping[int, Repeated]) -> se
     """Return the states drawn again that are hard more likely than not, if steps are of two sorts."""
     drawn = list(repeated.items())
     plain = {(0, 1): votes - wrong, (1, 0): wrong - len(drawn)}
-    hard_rate = max(0.05, sum(r.wrong for _, r in drawn) / max(1, sum(r.votes for _, r in drawn)))
+    hard_rate = max(0.05, _rate((1.0, r.wrong, r.votes - r.wrong) for _, r in drawn))
     share, easy_rate = min(0.5, wrong / votes), wrong / votes / 2
     chances: list[float] = []
     for _ in range(200):

@@ -127,8 +127,13 @@ def undecided_after(tallies: Sequence[int] | Iterator[int]) -> list[int]:
 
 
 def failure(sort: tuple[float, float], k: int) -> float:
-    """Return a bound on the probability that ahead_by_k decides a step wrongly, for its (p, q)."""
+    """Return a bound on the probability that ahead_by_k decides a step wrongly, for its (p, q).
+
+    Raises VotingCannotHelp for p of no more than q.
+    """
     p, q = sort
+    if p <= q:
+        raise VotingCannotHelp(f"q={q!r} is not below p={p!r}", remedy="change the prompt, the model or the step")
     return step_failure_bound(p, min(max(q, LEAST_Q), 1 - p), k) if p < 1 else 0.0
 
 
