@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from mdap.api import choose_rule, close
+from mdap.api import close
 from mdap.clock import LoopClock
 from mdap.core.canonical import canonical
 from mdap.core.errors import RedFlag, Undecided
@@ -19,10 +19,12 @@ from mdap.core.records import ABSENT, Move, Request, Response, Step, Vote
 from mdap.core.settings import Settings
 from mdap.engine.calling import limited
 from mdap.engine.judging import Judge
+from mdap.engine.poll import Poll
 from mdap.engine.taskview import TaskView
 from mdap.engine.vote import Asking
-from mdap.engine.voting import Poll, do_voting
+from mdap.engine.voting import do_voting
 from mdap.models.catalog import as_model
+from mdap.parts import choose_rule
 from mdap.protocols import Model, Rule
 
 

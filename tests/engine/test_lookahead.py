@@ -15,9 +15,10 @@ from mdap.core.redflags import red_flags
 from mdap.core.rules import rule
 from mdap.core.settings import Settings
 from mdap.engine.lookahead import Lookahead
+from mdap.engine.poll import Poll
 from mdap.engine.taskview import TaskView
 from mdap.engine.vote import Asking
-from mdap.engine.voting import Poll, do_voting
+from mdap.engine.voting import do_voting
 from mdap.models.simulated import simulated
 
 RULE = rule("ahead_by_k:3")

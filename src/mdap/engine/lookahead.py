@@ -18,8 +18,8 @@ import msgspec
 
 from mdap.core.errors import MdapError, TaskError
 from mdap.core.records import Decision, Move, State, Step
+from mdap.engine.poll import Poll
 from mdap.engine.taskview import TaskView
-from mdap.engine.voting import Poll
 
 # Below this the engine's own work is what a step waits for, and asking ahead would only add to it.
 WORTH_SECONDS = 0.005

@@ -11,9 +11,9 @@ from mdap.core.history import Spend
 from mdap.core.records import Status
 from mdap.engine.calling import Meter
 from mdap.engine.durable import Log
+from mdap.engine.poll import Poll
 from mdap.engine.solution import generate_solution
 from mdap.engine.taskview import TaskView
-from mdap.engine.voting import Poll
 from mdap.protocols import Decide
 
 
@@ -55,7 +55,8 @@ async def _end(log: Log, meter: Meter, polls: dict[int, Poll], status: Status, r
     try:
         await log.flush()
         spent = meter.budget.spent
-        log.end(status, Spend(spent.calls, spent.tokens, spent.seconds + meter.seconds), meter.seconds, reason)
+        seconds = meter.seconds
+        log.end(status, Spend(spent.calls, spent.tokens, spent.seconds + seconds, spent.nano), seconds, reason)
         await log.flush()
         ended = status
     finally:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from mdap.core.errors import MdapError, RedFlag, Undecided
+from mdap.core.errors import RedFlag, Undecided
 from mdap.core.events import Flagged, Warned
 from mdap.core.foreign import Foreign
 from mdap.core.keyed import draw_seed
@@ -15,6 +15,7 @@ from mdap.core.redflags import Flag, first_flag
 from mdap.core.settings import Settings
 from mdap.engine.calling import Emit
 from mdap.engine.growth import Growth
+from mdap.engine.poll import Slot
 from mdap.engine.taskview import TaskView
 from mdap.protocols import Clock, Complete
 
@@ -23,7 +24,11 @@ _FLAGS = Foreign("a red flag")
 
 
 class Asking(msgspec.Struct, frozen=True):
-    """What stays the same for every draw of a run. `growth`, if given, watches prompts, and `warn` hears of them."""
+    """What stays the same for every draw of a run.
+
+    `growth`, if given, watches prompts, and `warn` hears of them. `watch` sees every reply, and may raise Stop once the
+    sample is kept.
+    """
 
     view: TaskView
     complete: Complete
@@ -33,19 +38,8 @@ class Asking(msgspec.Struct, frozen=True):
     emit: Emit = None
     growth: Growth | None = None
     warn: Callable[[Warned], None] | None = None
-
-
-class Slot:
-    """One place in a ballot: its samples in order of asking and, once one has no red flag, its vote."""
-
-    __slots__ = ("error", "number", "redraws", "samples", "vote")
-
-    def __init__(self, number: int, redraws: int = 0, vote: Vote | None = None) -> None:
-        self.number = number
-        self.redraws = redraws
-        self.vote = vote
-        self.samples: list[Sample] = []
-        self.error: MdapError | None = None
+    draw: Callable[..., Awaitable[None]] | None = None
+    watch: Callable[[Request, Response], None] | None = None
 
 
 class Reader:
@@ -91,11 +85,15 @@ async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reade
         if type(read) is Vote:
             slot.samples.append(_sample(slot, response, latency, prompt, key=read.key))
             slot.vote = read
+            if asking.watch is not None:
+                asking.watch(request, response)
             return
         assert isinstance(read, RedFlag)
         slot.samples.append(_sample(slot, response, latency, prompt, flag=read.name, reason=read.message))
         if asking.emit is not None:
             asking.emit(Flagged(step.index, slot.number, slot.redraws - 1, read.name, read.message))
+        if asking.watch is not None:
+            asking.watch(request, response)
     if slot.redraws > settings.redraws:
         raise Undecided(
             f"step {step.index}: {slot.redraws} samples for one vote, all flagged, the last as "
@@ -143,4 +141,5 @@ def _sample(
         latency,
         response.id,
         prompt.digest,
+        response.model,
     )

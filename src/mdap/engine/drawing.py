@@ -1,0 +1,115 @@
+"""Ways to draw the votes of a batch: all at once, with spare draws that are given up, or one ahead of the others.
+
+Only the first leaves the decision free of latency; the others are asked for by name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Task, TaskGroup
+from collections.abc import Awaitable, Callable
+
+from mdap.core.errors import MdapError
+from mdap.core.records import Prompt
+from mdap.engine.poll import Poll, Slot
+from mdap.engine.vote import Asking, Reader, get_vote
+
+Drawing = Callable[[Asking, Poll, Prompt, Reader, list[Slot], int], Awaitable[None]]
+
+
+async def draw_all(
+    asking: Asking, poll: Poll, prompt: Prompt, reader: Reader, batch: list[Slot], allowance: int
+) -> None:
+    """Draw into all slots of `batch` at once; each may use `allowance` samples, so that no timing can matter."""
+    before = _taken(batch)
+    try:
+        if len(batch) == 1:
+            await get_vote(asking, poll.step, prompt, batch[0], reader, allowance)
+        else:
+            async with TaskGroup() as group:
+                for slot in batch[1:]:
+                    group.create_task(_draw_one(asking, poll, prompt, slot, reader, allowance))
+                # This task would only wait: it makes the first draw itself.
+                await _draw_one(asking, poll, prompt, batch[0], reader, allowance)
+    except BaseExceptionGroup as group_of_errors:
+        # What is no error of mdap ended the others of its batch; it is raised as it would be from a batch of one.
+        raise group_of_errors.exceptions[0] from None
+    finally:
+        poll.taken += _taken(batch) - before
+    _raise_first(batch)
+
+
+async def draw_led(
+    asking: Asking, poll: Poll, prompt: Prompt, reader: Reader, batch: list[Slot], allowance: int
+) -> None:
+    """Draw the first slot alone and then the rest, so that the rest find their prompt in the provider's cache.
+
+    The decision is that of `draw_all`; it comes later by one call.
+    """
+    if batch[0].number == 0 and len(batch) > 1:
+        await draw_all(asking, poll, prompt, reader, batch[:1], allowance)
+        batch = batch[1:]
+    await draw_all(asking, poll, prompt, reader, batch, allowance)
+
+
+def draw_hedged(extra: int) -> Drawing:
+    """Return a drawing with `extra` more draws a batch; once as many votes are in as were needed, the rest is given up.
+
+    Votes are still cast in the order of asking, but which of them are in depends on latency: if wrong answers come
+    sooner than right ones, errors grow, with `extra` draws beside k up to binomial(k + extra, k) times. So equal runs
+    may differ, and it is for models whose latency says nothing about correctness.
+    """
+
+    async def _draw(
+        asking: Asking, poll: Poll, prompt: Prompt, reader: Reader, batch: list[Slot], allowance: int
+    ) -> None:
+        left = asking.settings.max_samples - poll.taken
+        spare = [Slot(len(poll.slots) + n) for n in range(min(extra, left - len(batch)))]
+        poll.slots.extend(spare)
+        slots, before = [*batch, *spare], _taken(batch)
+        allowance = min(allowance, left // len(slots))
+        try:
+            async with TaskGroup() as group:
+                draws = [group.create_task(_draw_one(asking, poll, prompt, s, reader, allowance)) for s in slots]
+                await _enough(draws, slots, len(batch))
+                for draw in draws:
+                    draw.cancel()
+        except BaseExceptionGroup as group_of_errors:
+            raise group_of_errors.exceptions[0] from None
+        finally:
+            poll.taken += _taken(slots) - before
+        in_time = sum(slot.vote is not None for slot in slots)
+        for slot in slots:
+            slot.void = in_time >= len(batch) and slot.vote is None
+        if in_time < len(batch):
+            _raise_first(slots)
+
+    return _draw
+
+
+async def _enough(draws: list[Task[None]], slots: list[Slot], needed: int) -> None:
+    """Return once `needed` of the slots have a vote, or no draw is left."""
+    pending = set(draws)
+    while pending and sum(slot.vote is not None for slot in slots) < needed:
+        _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _taken(slots: list[Slot]) -> int:
+    return sum(slot.redraws for slot in slots)
+
+
+def _raise_first(slots: list[Slot]) -> None:
+    for slot in slots:
+        if slot.error is not None:
+            error, slot.error = slot.error, None
+            raise error
+
+
+async def _draw_one(asking: Asking, poll: Poll, prompt: Prompt, slot: Slot, reader: Reader, allowance: int) -> None:
+    try:
+        await get_vote(asking, poll.step, prompt, slot, reader, allowance)
+    except MdapError as error:
+        # Kept until its siblings have ended: they are paid for, and which error counts must not depend on timing.
+        slot.error = error
+    if poll.on_vote is not None:
+        poll.on_vote()

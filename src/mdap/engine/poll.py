@@ -1,0 +1,101 @@
+"""A ballot while it is open: which slots were asked, what came back, and what a stop keeps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mdap.core.ballot import Ballot, Rule
+from mdap.core.errors import MdapError
+from mdap.core.records import Decision, OpenBallot, Sample, Step, Vote
+
+
+class Slot:
+    """One place in a ballot: its samples in order of asking and, once one has no red flag, its vote.
+
+    A `void` slot was asked in vain: other votes decided before its own came, and it counts for nothing.
+    """
+
+    __slots__ = ("error", "number", "redraws", "samples", "void", "vote")
+
+    def __init__(self, number: int, redraws: int = 0, vote: Vote | None = None) -> None:
+        self.number = number
+        self.redraws = redraws
+        self.vote = vote
+        self.void = False
+        self.samples: list[Sample] = []
+        self.error: MdapError | None = None
+
+
+class Poll:
+    """A ballot while it is open: its slots in the order asked. It outlives a stop as an `OpenBallot`."""
+
+    def __init__(self, step: Step, rule: Rule, opened: OpenBallot | None = None) -> None:
+        self.step = step
+        self.ballot = Ballot(rule)
+        self.slots: list[Slot] = []
+        self.waiting = 0  # the first slot that is not counted yet
+        self.taken = 0  # samples used, those of earlier segments included
+        self.on_vote: Callable[[], None] | None = None
+        self._votes: dict[bytes, Vote] = {}
+        self._groups: dict[bytes, bytes] = {}
+        if opened is not None:
+            self._restore(opened)
+
+    def _restore(self, opened: OpenBallot) -> None:
+        votes, redraws = dict(opened.votes), dict(opened.redraws)
+        self.taken = opened.taken
+        self.slots = [Slot(n, redraws.get(n, 0), votes.get(n)) for n in range(max([*votes, *redraws], default=-1) + 1)]
+        self.count()
+
+    def count(self) -> None:
+        """Cast the votes of all slots up to the first that has none yet."""
+        while self.waiting < len(self.slots):
+            slot = self.slots[self.waiting]
+            if slot.vote is not None:
+                self._votes.setdefault(slot.vote.key, slot.vote)
+                self.ballot.cast(self._groups.get(slot.vote.key, slot.vote.key))
+            elif not slot.void:
+                return
+            self.waiting += 1
+
+    @property
+    def candidates(self) -> list[Vote]:
+        """One vote of each candidate, in the order in which they appeared."""
+        return list(self._votes.values())
+
+    def regroup(self, groups: dict[bytes, bytes]) -> None:
+        """Count all votes anew, each for the candidate that `groups` puts its own under."""
+        if groups != self._groups:
+            self._groups, self.ballot, self.waiting = groups, Ballot(self.ballot.rule), 0
+            self.count()
+
+    def batch(self, max_samples: int) -> list[Slot]:
+        """Return the slots to draw now: those needed for a decision that have no vote, as far as the cap allows."""
+        end = self.waiting + self.ballot.needed
+        while len(self.slots) < end:
+            self.slots.append(Slot(len(self.slots)))
+        empty = [slot for slot in self.slots[self.waiting : end] if slot.vote is None]
+        # A resume may have lowered the cap below what is already taken.
+        return empty[: max(0, max_samples - self.taken)]
+
+    def decision(self) -> Decision:
+        """Return the decision of the decided ballot."""
+        winner = self._votes[self.ballot.winner]
+        return Decision(self.step.index, winner.move, self.ballot.tally, self.step.kind, self.samples())
+
+    def samples(self) -> tuple[Sample, ...]:
+        """Return the samples of this segment, in slot order."""
+        return tuple(sample for slot in self.slots for sample in slot.samples)
+
+    def opened(self, reason: str) -> OpenBallot:
+        """Return what a stop keeps of this ballot."""
+        return OpenBallot(
+            self.step.index,
+            self.step.state,
+            self.step.kind,
+            votes=tuple((slot.number, slot.vote) for slot in self.slots if slot.vote is not None),
+            redraws=tuple((slot.number, slot.redraws) for slot in self.slots if slot.vote is None),
+            samples=self.samples(),
+            taken=self.taken,
+            reason=reason,
+        )
