@@ -112,7 +112,7 @@ def test_asking_ahead_saves_time_at_almost_no_calls() -> None:
 def test_a_draft_lets_many_steps_be_asked_at_once() -> None:
     task = mdap.tasks.hanoi(disks=9)
     plain = run_virtual(walk(depth=0, p=0.998, disks=9, seed=3))
-    drafted = run_virtual(walk(depth=8, p=0.998, disks=9, seed=3, draft=task.answer))
+    drafted = run_virtual(walk(depth=8, p=0.998, disks=9, seed=3, draft=lambda step: task.answer(step.state)))
     assert shown(drafted) == shown(plain)
     assert plain.seconds / drafted.seconds > 15
 
@@ -120,9 +120,24 @@ def test_a_draft_lets_many_steps_be_asked_at_once() -> None:
 def test_a_wrong_draft_costs_its_branch_and_never_the_result() -> None:
     task = mdap.tasks.hanoi(disks=7)
     plain = run_virtual(walk(depth=0, p=0.95, disks=7, seed=5))
-    drafted = run_virtual(walk(depth=8, p=0.95, disks=7, seed=5, draft=lambda state: task.mistakes(state)[0]))
+    drafted = run_virtual(walk(depth=8, p=0.95, disks=7, seed=5, draft=lambda step: task.mistakes(step.state)[0]))
     assert shown(drafted) == shown(plain)
     assert drafted.ahead.wasted > 0
+
+
+def test_a_draft_may_take_its_time_and_may_fail() -> None:
+    task = mdap.tasks.hanoi(disks=8)
+
+    async def slow_draft(step: Step) -> Move | None:
+        await asyncio.sleep(0.05)
+        if step.index % 50 == 7:
+            raise mdap.errors.ModelError("no draft today")
+        return task.answer(step.state)
+
+    plain = run_virtual(walk(depth=0, p=0.998, disks=8, seed=3))
+    drafted = run_virtual(walk(depth=8, p=0.998, disks=8, seed=3, draft=slow_draft))
+    assert shown(drafted) == shown(plain)
+    assert plain.seconds / drafted.seconds > 5
 
 
 def test_a_losing_branch_may_fail_without_harm_and_the_real_one_fails_by_name() -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from asyncio import CancelledError, Future, Task, TaskGroup, get_running_loop
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from statistics import median
 from types import TracebackType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -28,6 +28,7 @@ SURE = 0.95
 LATENCIES = 63
 
 Vote: TypeAlias = Callable[[Step, dict[int, Poll]], Awaitable[Decision]]
+Draft: TypeAlias = Callable[[Step], Move | Coroutine[Any, Any, Move | None] | None]
 Key: TypeAlias = tuple[int, bytes]
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -71,7 +72,7 @@ class Lookahead:
 
     `vote` decides one step with the ballots that it is given; `open_poll` makes a new ballot; `polls` are the ballots
     that a stop would keep: only that of the step really waited for is ever in it. Use it as a context: leaving it
-    ends all branches. `draft` guesses a move without asking for votes.
+    ends all branches. `draft` guesses the move of a step without votes: at once, or from a cheaper model by and by.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Lookahead:
         *,
         depth: int,
         window: int = 64,
-        draft: Callable[[State], Move | None] | None = None,
+        draft: Draft | None = None,
     ) -> None:
         self.ahead = Ahead()
         self._view = view
@@ -98,6 +99,8 @@ class Lookahead:
         self._parked: dict[Key, Branch] = {}
         self._latencies: deque[float] = deque(maxlen=LATENCIES)
         self._agreed, self._cast = 19, 20  # as if 20 votes had been seen at the limit of `SURE`
+        self._guesses: dict[Key, Move | None] = {}
+        self._drafting: set[Task[None]] = set()
         self._drafts = Counter[bool]()
         self._is_open = False
 
@@ -118,6 +121,8 @@ class Lookahead:
                 self._drop(branch)
         self._chain.clear()
         self._parked.clear()
+        for task in self._drafting:
+            task.cancel()
         await self._group.__aexit__(None, None, None)
 
     async def decide(self, step: Step) -> Decision:
@@ -137,7 +142,7 @@ class Lookahead:
         decision = await front.outcome
         self._polls.pop(step.index, None)
         self._chain.popleft()
-        self._judge_draft(step, decision)
+        self._judge_draft(front.key, decision)
         for key in [key for key in self._parked if key[0] <= step.index]:
             self._drop(self._parked.pop(key))
         return decision
@@ -220,23 +225,41 @@ class Lookahead:
         margin = counts[0][1] - (counts[1][1] if len(counts) > 1 else 0) if counts else 0
         if margin >= (1 if self._agreed >= SURE * self._cast else 2):
             return next(vote.move.next_state for vote in votes if vote.key == counts[0][0])
-        if self._draft is None or votes:
-            return None
-        with suppress(TaskError):
-            guess = self._draft(branch.poll.step.state)
-            return None if guess is None else self._view.load(guess.next_state)
-        return None
+        guess = None if self._draft is None or votes else self._guess(branch)
+        return None if guess is None else guess.next_state
+
+    def _guess(self, branch: Branch) -> Move | None:
+        """Return what the draft says, None while it is still being asked for."""
+        key, step = branch.key, branch.poll.step
+        if key not in self._guesses and self._draft is not None:
+            self._guesses[key] = None
+            with suppress(TaskError):
+                given = self._draft(step)
+                if isinstance(given, Coroutine):
+                    task = self._group.create_task(self._await_guess(branch, given))
+                    self._drafting.add(task)
+                    task.add_done_callback(self._drafting.discard)
+                elif given is not None:
+                    self._guesses[key] = self._view.loaded(given)
+        return self._guesses.get(key)
+
+    async def _await_guess(self, branch: Branch, guess: Coroutine[Any, Any, Move | None]) -> None:
+        # A draft that fails is no draft: the votes are on their way anyway.
+        with suppress(MdapError):
+            self._guesses[branch.key] = await guess
+            self._on_vote(branch)
 
     def _reach(self) -> int:
         """Return how far drafts are worth following: 4 expected mistakes of the draft, at most the window."""
         wrong, right = self._drafts[False], self._drafts[True]
         return min(self._window, int(4 * (wrong + right + 2) / (wrong + 1)))
 
-    def _judge_draft(self, step: Step, decision: Decision) -> None:
-        if self._draft is not None:
-            with suppress(TaskError):
-                guess = self._draft(step.state)
-                self._drafts[guess is not None and guess.next_state == decision.move.next_state] += 1
+    def _judge_draft(self, key: Key, decision: Decision) -> None:
+        guess = self._guesses.get(key)
+        if guess is not None:
+            self._drafts[guess.next_state == decision.move.next_state] += 1
+        for old in [old for old in self._guesses if old[0] <= key[0]]:
+            del self._guesses[old]
 
     def _cut(self, position: int) -> None:
         """Leave the chain from `position` on; its ballots are kept, in case their states become real after all."""
