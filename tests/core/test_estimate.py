@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from mdap.core import scaling
 from mdap.core.errors import UsageError, VotingCannotHelp
-from mdap.core.estimate import Estimate, estimate
+from mdap.core.estimate import Estimate, cost_per_success, estimate
 from mdap.core.scaling import Unaffordable
 
 DISKS_20 = 2**20 - 1
@@ -142,3 +143,80 @@ def test_voting_that_cannot_help_is_said_before_a_call_is_made() -> None:
 def test_arguments_out_of_range_are_named(name: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"{name}="):
         estimate(0.9, 1000, **{name: value})  # type: ignore[arg-type]
+
+
+# arXiv:2511.09030, Fig. 6b: 1 - p, tokens in and out, prices of a million of them, k and cost of 20 disks at t = 0.95.
+# The tokens in are not printed there: they follow from its costs (577 with OpenAI's tokenizer).
+FIGURE_6B = [
+    ("gpt-4.1-nano", 0.3571, 575, 842, 0.10, 0.4, 29, 41_900),
+    ("gpt-4.1-mini at 1.0", 0.0040, 577, 580, 0.40, 1.6, 4, 4_900),
+    ("gpt-4.1-mini at 0.1", 0.0022, 577, 538, 0.40, 1.6, 3, 3_500),
+    ("o3-mini", 0.0018, 577, 535, 1.10, 4.4, 3, 9_400),
+    ("haiku-4.5", 0.1839, 637, 588, 1.00, 5.0, 12, 71_200),
+    ("gpt-oss-20B", 0.0358, 575, 1104, 0.05, 0.2, 6, 1_700),
+    ("qwen-3", 0.2342, 590, 449, 0.20, 0.6, 15, 11_500),
+    ("deepseek-v3.1", 0.0569, 580, 1004, 0.60, 1.7, 6, 14_600),
+    ("kimi-k2", 0.0393, 578, 925, 1.00, 3.0, 6, 22_900),
+]
+
+
+@pytest.mark.parametrize(("model", "wrong", "n_in", "n_out", "price_in", "price_out", "k", "cost"), FIGURE_6B)
+def test_figure_6b_of_the_paper_comes_out_within_2_percent(
+    model: str, wrong: float, n_in: int, n_out: int, price_in: float, price_out: float, k: int, cost: float
+) -> None:
+    made = estimate(1 - wrong, DISKS_20, n_in=n_in, n_out=n_out, price_in=price_in, price_out=price_out)
+    assert made.k_min == k
+    assert made.chosen.money == pytest.approx(cost, rel=0.02), model
+
+
+def test_without_the_tokens_in_figure_6b_does_not_come_out() -> None:
+    money = estimate(0.9978, DISKS_20, n_out=538, price_in=0.4, price_out=1.6).chosen.money
+    assert money is not None
+    assert money < 0.8 * 3_500
+
+
+def test_a_model_that_is_right_half_the_time_or_less_has_no_row_in_figure_6b() -> None:
+    with pytest.raises(VotingCannotHelp):
+        estimate(0.0, DISKS_20, n_in=575, n_out=434, price_in=0.06, price_out=0.06)
+
+
+def test_the_cost_of_a_right_vote_ranks_models_as_the_paper_says() -> None:
+    per_success = {
+        model: cost_per_success(1 - wrong, (n_in * price_in + n_out * price_out) / 1e6)
+        for model, wrong, n_in, n_out, price_in, price_out, _, _ in FIGURE_6B
+    }
+    cheapest = sorted(per_success, key=per_success.__getitem__)
+    assert cheapest[:2] == ["gpt-oss-20B", "qwen-3"]
+    # c/p leaves out k, which the whole run pays: qwen-3 then comes behind gpt-4.1-mini.
+    cost = {row[0]: row[-1] for row in FIGURE_6B}
+    assert per_success["qwen-3"] < per_success["gpt-4.1-mini at 0.1"]
+    assert cost["qwen-3"] > cost["gpt-4.1-mini at 0.1"]
+
+
+def test_money_and_time_are_absent_where_nothing_is_known_of_them() -> None:
+    row = estimate(0.99, 100).chosen
+    assert row.money is None
+    assert row.seconds is None
+    assert estimate(0.99, 100).cost_per_success is None
+    assert estimate(0.99, 100, n_in=10, n_out=10, price_out=0.0).chosen.money == 0.0
+
+
+def test_the_single_call_row_has_its_own_price_and_time() -> None:
+    made = estimate(0.99, 100, n_in=1_000, price_in=2.0, latency=3.0)
+    single = made.table[0]
+    assert (single.k, single.money, single.seconds) == (1, pytest.approx(0.2), pytest.approx(300))
+    assert made.cost_per_success == pytest.approx(0.002 / 0.99)
+
+
+def test_time_is_the_slowest_of_k_calls_and_what_contested_steps_still_take() -> None:
+    made = estimate(0.998, 1_000, k=3, latency=1.0, sigma=0.6)
+    # Rounds of three in the event simulation of this law: 1.866 seconds a step at p = 0.998.
+    assert made.chosen.seconds == pytest.approx(1_866, rel=0.01)
+    flagged = estimate(0.998, 1_000, k=3, v=0.5, latency=1.0, sigma=0.6)
+    assert (flagged.chosen.seconds or 0) > (made.chosen.seconds or 0)
+
+
+@pytest.mark.parametrize("bad", [{"price_in": -1}, {"latency": -0.5}, {"sigma": math.inf}, {"n_out": math.nan}])
+def test_prices_and_latencies_below_0_or_without_end_are_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        estimate(0.99, 100, **bad)
