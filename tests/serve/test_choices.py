@@ -87,3 +87,12 @@ async def test_without_that_replies_differ_and_no_cache_is_named(dialect: str) -
     assert {one.texts[0] for one in got} == {"5", "6"}
     assert len({one.id for one in got}) == 20
     assert not any("x-cache" in one.headers for one in got)
+
+
+async def test_a_prompt_that_is_asked_again_or_too_long_to_be_kept_is_read_as_any_other() -> None:
+    adder = Adder()
+    async with await serve(adder) as server:
+        for text in ("1 2", "1 2", "3 4", "1 " * 40_000, "1 " * 40_000):
+            assert (await ask(server, "openai", text, seed=1)).status == 200
+    assert [request.messages[0].content for request in adder.requests] == ["1 2", "1 2", "3 4", *["1 " * 40_000] * 2]
+    assert adder.requests[0].prompt.digest == adder.requests[1].prompt.digest != adder.requests[2].prompt.digest

@@ -14,7 +14,18 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from mdap.core.records import Finish, Message
-from mdap.serve.dialect import Answer, Asked, Bill, Fault, Level, bearer, encode, where_and_what, whole_seconds
+from mdap.serve.dialect import (
+    Answer,
+    Asked,
+    Bill,
+    Fault,
+    Level,
+    bearer,
+    encode,
+    prompt_of,
+    where_and_what,
+    whole_seconds,
+)
 
 NAME = "anthropic"
 ID_PREFIX = "msg_"
@@ -88,7 +99,12 @@ def read(body: bytes, headers: Mapping[str, str], model: str, refuse: frozenset[
         return Fault(400, "stream: streaming is not supported here: send false, or leave it out")
     form = said.output_config.format if said.output_config else None
     return _refused(said, version, refuse) or Asked(
-        _messages(said), said.model, None, said.temperature, said.max_tokens, schema=form.schema if form else None
+        prompt_of(_messages(said)),
+        said.model,
+        None,
+        said.temperature,
+        said.max_tokens,
+        schema=form.schema if form else None,
     )
 
 

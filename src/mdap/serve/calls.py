@@ -11,7 +11,7 @@ import msgspec
 
 from mdap.core.errors import ModelError
 from mdap.core.keyed import draw_seed
-from mdap.core.records import Draw, Message, Prompt, Request, Response, Usage
+from mdap.core.records import Draw, Request, Response, Usage
 from mdap.protocols import Model
 from mdap.serve.chaos import Attempts, Chaos
 from mdap.serve.dialect import Answer, Asked, Bill, Dialect, Fault
@@ -54,7 +54,6 @@ class _Case(msgspec.Struct, frozen=True, gc=False):
     digest: bytes
     name: str
     asked: Asked
-    prompt: Prompt
 
 
 class Calls:
@@ -81,9 +80,8 @@ class Calls:
             asked = dialect.read(body, headers, model, self._ways.refuse)
             if isinstance(asked, Fault):
                 return self.refuse(dialect, asked, call)
-            prompt = Prompt(asked.messages, _digest(asked.messages))
-            call.model, call.seed, call.n, call.prompt = asked.model, asked.seed, asked.n, prompt.digest
-            return await self._answer(_Case(dialect, call, digest, name, asked, prompt))
+            call.model, call.seed, call.n, call.prompt = asked.model, asked.seed, asked.n, asked.prompt.digest
+            return await self._answer(_Case(dialect, call, digest, name, asked))
         except asyncio.CancelledError:
             call.status, call.lost = 0, True
             raise
@@ -121,8 +119,8 @@ class Calls:
     async def _reply(self, case: _Case, attempt: int, word: str) -> Sent:
         ways, call, asked = self._ways, case.call, case.asked
         # Counted before the model is asked: what is cached depends on the order of the requests, not of the replies.
-        shares = ways.prefixes.count(asked.model, asked.messages) if ways.prefixes else None
-        more = self._cache_header(case.prompt.digest) if ways.ignore_seed else {}
+        shares = ways.prefixes.count(asked.model, asked.prompt.messages) if ways.prefixes else None
+        more = self._cache_header(asked.prompt.digest) if ways.ignore_seed else {}
         try:
             responses = await self._complete(case, self._requests(case, attempt))
         except ModelError as error:
@@ -131,7 +129,7 @@ class Calls:
             return self.refuse(case.dialect, _passed_on(error), call)
         if asked.logprobs and any(response.logprob is None for response in responses):
             return self.refuse(case.dialect, case.dialect.without_logprobs(asked.model), call)
-        token = case.prompt.digest[:20] if ways.ignore_seed else f"{case.name[:20]}{attempt:x}"
+        token = asked.prompt.digest[:20] if ways.ignore_seed else f"{case.name[:20]}{attempt:x}"
         call.id = responses[0].id or case.dialect.ID_PREFIX + token
         bill = _bill(responses, shares)
         if bill is not None:
@@ -143,12 +141,12 @@ class Calls:
         """One request for each choice: the first has the seed itself, the others seeds that it and their index give."""
         asked = case.asked
         if self._ways.ignore_seed:
-            seed = draw_seed(self._ways.seed, int(case.prompt.digest[:14], 16), 0, 0, 0)
+            seed = draw_seed(self._ways.seed, int(asked.prompt.digest[:14], 16), 0, 0, 0)
         elif asked.seed is None:
             seed = draw_seed(self._ways.seed, int.from_bytes(case.digest[:7], "little"), attempt, 0, 0)
         else:
             seed = asked.seed
-        first = Request(case.prompt, _DRAW, seed, asked.temperature, asked.max_tokens, None, asked.schema)
+        first = Request(asked.prompt, _DRAW, seed, asked.temperature, asked.max_tokens, None, asked.schema)
         others = [draw_seed(seed, 0, 0, index, 0) for index in range(1, asked.n)]
         return [first, *(msgspec.structs.replace(first, seed=other) for other in others)]
 
@@ -198,12 +196,6 @@ _DRAW = Draw(0, 0)
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _digest(messages: tuple[Message, ...]) -> str:
-    # In one piece: it is a fifth of what a call costs here beside its HTTP.
-    text = "".join([f"{message.role}\0{message.content}\0" for message in messages])
-    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _instead(word: str, *, in_batch: bool) -> Fault | None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, Final, Protocol
 
 import msgspec
 
-from mdap.core.records import Message, Response
+from mdap.core.records import Message, Prompt, Response
 
 MAX_TOKENS: Final = 750
 """The cap of a reply where a request names none."""
@@ -25,7 +26,7 @@ REFUSABLE: Final = ("temperature", "seed", "max_tokens", "max_completion_tokens"
 class Asked(msgspec.Struct, frozen=True, gc=False):
     """A request as all dialects mean it. `n` is how many choices are wanted, `schema` what a reply is to conform to."""
 
-    messages: tuple[Message, ...]
+    prompt: Prompt
     model: str = ""
     seed: int | None = None
     temperature: float | None = None
@@ -108,6 +109,12 @@ class Dialect(Protocol):
 
     def models(self, name: str) -> bytes:
         """Return the list of models: this one."""
+
+
+def prompt_of(messages: tuple[Message, ...]) -> Prompt:
+    """Return messages with their digest."""
+    text = "".join([f"{message.role}\0{message.content}\0" for message in messages])
+    return Prompt(messages, blake2b(text.encode(), digest_size=16).hexdigest())
 
 
 def whole_seconds(wait: float) -> str:

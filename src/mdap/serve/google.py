@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from mdap.core.records import Message, Response
-from mdap.serve.dialect import MAX_TOKENS, Answer, Asked, Bill, Fault, Level, encode, where_and_what
+from mdap.serve.dialect import MAX_TOKENS, Answer, Asked, Bill, Fault, Level, encode, prompt_of, where_and_what
 
 NAME = "google"
 ID_PREFIX = ""
@@ -71,7 +71,7 @@ def read(body: bytes, headers: Mapping[str, str], model: str, refuse: frozenset[
         return Fault(400, _complaint(error))
     config = said.generation_config
     return _refused(config, model, refuse) or Asked(
-        _messages(said),
+        prompt_of(_messages(said)),
         model,
         config.seed,
         config.temperature,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from mdap.core.records import Finish, Message, Response
+from mdap.core.records import Finish, Message, Prompt, Response
 from mdap.serve.dialect import (
     MAX_TOKENS,
     Answer,
@@ -17,6 +18,7 @@ from mdap.serve.dialect import (
     Level,
     bearer,
     encode,
+    prompt_of,
     where_and_what,
     whole_seconds,
 )
@@ -54,10 +56,9 @@ class Format(msgspec.Struct):
     json_schema: Schema | None = None
 
 
-class Body(msgspec.Struct):
-    """What of a body is looked at; other fields are let be, as other servers of this dialect do."""
+class Settings(msgspec.Struct):
+    """What of a body is looked at beside its messages; other fields are let be, as others who speak this do."""
 
-    messages: Annotated[list[Said], msgspec.Meta(min_length=1)]
     model: str = ""
     seed: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0)] | None = None
@@ -69,13 +70,26 @@ class Body(msgspec.Struct):
     stream: bool | None = None
 
 
+class Body(Settings, kw_only=True):
+    """A body, read whole."""
+
+    messages: Annotated[list[Said], msgspec.Meta(min_length=1)]
+
+
+class Quick(Settings, kw_only=True):
+    """A body whose messages are still bytes."""
+
+    messages: msgspec.Raw
+
+
 def read(body: bytes, headers: Mapping[str, str], model: str, refuse: frozenset[str]) -> Asked | Fault:
     """Return what is asked, or a fault that names the field which is wrong or refused."""
     try:
-        said = _decode(body)
-    except (ValueError, RecursionError) as error:  # a ValueError also for text that is not UTF-8
-        param = where_and_what(error)[0] if isinstance(error, ValueError) else ""
-        return Fault(400, f"the body is not a chat request: {error}", param.partition(".")[0] or None)
+        said = _quick(body)
+        raw = bytes(said.messages)
+        prompt = _known_prompt(raw) if len(raw) <= _SHORT else _prompt(raw)
+    except (ValueError, RecursionError):  # a ValueError also for text that is not UTF-8
+        return _unreadable(body)
     if said.stream:
         return Fault(400, "stream=true is not supported: send stream=false, or leave it out", "stream")
     fault = _refused(said, refuse) if refuse else None
@@ -83,7 +97,7 @@ def read(body: bytes, headers: Mapping[str, str], model: str, refuse: frozenset[
         return fault
     form = said.response_format.json_schema if said.response_format else None
     return Asked(
-        tuple([Message(_ROLES.get(one.role, "system"), _text(one.content)) for one in said.messages]),
+        prompt,
         said.model,
         said.seed,
         said.temperature,
@@ -141,9 +155,33 @@ def models(name: str) -> bytes:
     return encode({"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "mdap"}]})
 
 
-_decode = msgspec.json.Decoder(Body).decode
+_quick = msgspec.json.Decoder(Quick).decode
+_whole = msgspec.json.Decoder(Body).decode
+_messages = msgspec.json.Decoder(Annotated[list[Said], msgspec.Meta(min_length=1)]).decode
 _ROLES: dict[str, Any] = {"user": "user", "assistant": "assistant"}
 _FINISH: dict[Finish, str] = {"stop": "stop", "length": "length", "refusal": "content_filter"}
+
+
+def _prompt(messages: bytes) -> Prompt:
+    said = _messages(messages)
+    return prompt_of(tuple([Message(_ROLES.get(one.role, "system"), _text(one.content)) for one in said]))
+
+
+# The draws of a step share a prompt, and need it read once: that is half of what a call costs here beside its HTTP.
+_known_prompt = lru_cache(512)(_prompt)
+_SHORT = 65_536  # bytes; so that what is kept stays below a few dozen megabytes
+
+
+def _unreadable(body: bytes) -> Fault:
+    # Read once more and whole, so that what is said names the field by its path from the top.
+    try:
+        _whole(body)
+    except ValueError as error:
+        param = where_and_what(error)[0].partition(".")[0]
+        return Fault(400, f"the body is not a chat request: {error}", param or None)
+    except RecursionError as error:
+        return Fault(400, f"the body is not a chat request: {error}")
+    return Fault(400, "the body is not a chat request")
 
 
 def _text(content: str | list[Part]) -> str:
@@ -173,7 +211,7 @@ def _usage(bill: Bill) -> dict[str, Any]:
     return usage
 
 
-def _refused(said: Body, refuse: frozenset[str]) -> Fault | None:
+def _refused(said: Settings, refuse: frozenset[str]) -> Fault | None:
     # A value that is the model's only one is taken: temperature 1, one choice, no logprobs.
     taken = {"temperature": 1.0, "n": 1, "logprobs": False}
     for name in sorted(refuse):
