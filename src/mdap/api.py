@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import msgspec
 
 from mdap.clock import LoopClock
-from mdap.core import redflags
 from mdap.core.budget import Budget, Limits
 from mdap.core.calibrated import Calibration, ModelCalibration, decode
 from mdap.core.errors import FingerprintChanged, MdapError, UsageError
@@ -21,84 +20,58 @@ from mdap.core.events import Event, Started
 from mdap.core.fingerprint import differences
 from mdap.core.history import Epoch, Resumed, RunHead, Snapshot
 from mdap.core.plain import plain
-from mdap.core.records import ABSENT, Decision, OpenBallot, Record, Step, Vote
-from mdap.core.redflags import Flag, RedFlagCheck
-from mdap.core.rules import rule as rule_named
-from mdap.core.settings import CHANGEABLE, Settings
-from mdap.core.spec import unknown
-from mdap.engine.calling import Emit, Meter, limited, retrying, timed
+from mdap.core.prices import Tariff, UnitPrices, nano
+from mdap.core.records import ABSENT, Decision, OpenBallot, Request, Response, Step, Vote
+from mdap.core.redflags import RedFlagCheck
+from mdap.core.settings import Settings
+from mdap.engine.calling import Meter
 from mdap.engine.drift import Drift
 from mdap.engine.durable import Log, durable
 from mdap.engine.growth import Growth, context_of
+from mdap.engine.independence import Independence
+from mdap.engine.ledger import listed
+from mdap.engine.poll import Poll
 from mdap.engine.segment import drive
+from mdap.engine.stack import stacked
 from mdap.engine.taskview import TaskView
 from mdap.engine.vote import Asking
-from mdap.engine.voting import Poll, do_voting
+from mdap.engine.voting import do_voting
 from mdap.journal import open_journal
-from mdap.models.catalog import as_model
 from mdap.observers import Observer, fan_out, warn
-from mdap.protocols import Clock, Complete, Journal, Model, Rule, Task
+from mdap.parts import (
+    Asked,
+    Changes,
+    Options,
+    Parts,
+    Prices,
+    changed_settings,
+    choose_rule,
+    combined,
+    fingerprint_of,
+    parts_of,
+    prices_of,
+    settings_of,
+)
+from mdap.protocols import Clock, Journal, Rule, Task
 from mdap.result import Reopen, Result
-from mdap.tasks.catalog import in_form, restored
-from mdap.tasks.catalog import task as task_named
+from mdap.tasks.catalog import restored
 
-DEFAULT_K = 3
 # A task that says neither how many steps it has nor when it is over still ends, and says so.
 MOST_STEPS = 100_000_000
 
 
-class Parts(msgspec.Struct, frozen=True):
-    """What a run is made of: the task, the model bound to it, the red flags and the settings."""
-
-    view: TaskView
-    model: Model
-    flags: tuple[Flag, ...]
-    settings: Settings
-    owns_model: bool
-
-
-class Options(TypedDict, total=False):
-    """The options of `run`: the fields of `Settings`."""
-
-    max_samples: int
-    redraws: int
-    retries: int
-    timeout: float
-    max_tokens: int
-    flag_tokens: int | None
-    in_flight: int
-    first_temperature: float | None
-    temperature: float | None
-    max_steps: int | None
-    budget_calls: int | None
-    budget_tokens: int | None
-    budget_seconds: float | None
-    seed: int
-    record: Record
-
-
-class Changes(TypedDict, total=False):
-    """The options that `resume` may change."""
-
-    max_samples: int
-    redraws: int
-    retries: int
-    timeout: float
-    in_flight: int
-    max_steps: int | None
-    budget_calls: int | None
-    budget_tokens: int | None
-    budget_seconds: float | None
-
-
 async def run(
     task: Task | str,
-    model: Model | str | Callable[..., Any],
+    model: Asked,
     *,
+    fallback: Sequence[Asked] = (),
+    mix: Sequence[Asked] = (),
     k: int | None = None,
     rule: Rule | str | None = None,
     journal: Journal | str | Path | None = None,
     calibration: Calibration | str | Path | None = None,
+    prices: Prices | None = None,
+    free: bool = False,
     red_flags: Sequence[RedFlagCheck] | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
@@ -108,17 +81,21 @@ async def run(
     """Return the result of one task taken from its start to its end, or to where a cap, a budget or a hook ended it.
 
     `task` and `model` are objects or specs (`"hanoi:disks=5"`, `"simulated:p=0.9"`); a model may be any callable.
+    Votes come from `mix`, too, in turn by slot; `fallback` takes over, in its order, from a model that keeps failing.
     `k` is short for the rule `ahead_by_k:k`; without either, k is 3, which is an assumption. `journal` is a path, or
     None to keep nothing on disk. `calibration`, or the file of one, gives k where none is given, and the run warns when
     its flags or its dissent rise above it; it must be of the same model, prompt, parser, flags and settings
-    (FingerprintChanged), and VotingCannotHelp is raised where it refuses. `red_flags` replaces the default red flags,
-    `extra_flags` come after them. The options are those of `Settings`.
+    (FingerprintChanged), and VotingCannotHelp is raised where it refuses. `prices` (USD per million tokens by model, or
+    a file of them) and `free` say what calls cost: see `mdap.parts.prices_of`. `red_flags` replaces the default red
+    flags, `extra_flags` come after them. The options are those of `Settings`.
     Observers given as `on_event` see every event and may raise Stop.
 
     Raises UsageError for what cannot be run, ModelRejected, TaskError or JournalError where the run cannot go on;
     what was decided until then is in the journal. Cancelling it ends the calls in flight and keeps what was decided.
     """
-    parts = parts_of(task, model, lambda model: settings_of(model, dict(options)), red_flags, extra_flags)
+    asked = combined(model, fallback, mix)
+    parts = parts_of(task, asked, lambda model: settings_of(model, dict(options)), red_flags, extra_flags)
+    unit_prices = prices_of(parts, prices, free=free)
     calibrated = fitting(calibration, parts)
     from_it = calibrated.k if calibrated is not None and k is None and rule is None else k
     chosen = choose_rule(from_it, rule)
@@ -132,12 +109,14 @@ async def run(
         fingerprint=fingerprint,
         settings=msgspec.to_builtins(parts.settings),
         total=getattr(parts.view.task, "steps", None),
+        prices=unit_prices,
     )
     with opened(journal) as store:
         store.create(head)
         with store.claim(head.id):
             store.append(head.id, Snapshot(0, plain(parts.view.start())))
-            return await _drive(store, head.id, parts, chosen, on_event, clock, _again(journal, store), calibrated)
+            again = _again(journal, store)
+            return await _drive(store, head.id, parts, chosen, on_event, clock, again, calibrated)
 
 
 async def resume(
@@ -145,9 +124,11 @@ async def resume(
     *,
     journal: Journal | str | Path,
     task: Task | str | None = None,
-    model: Model | str | Callable[..., Any] | None = None,
+    model: Asked | None = None,
     rule: Rule | str | None = None,
     calibration: Calibration | str | Path | None = None,
+    prices: Prices | None = None,
+    free: bool = False,
     red_flags: Sequence[RedFlagCheck] | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     accept_changes: bool = False,
@@ -158,10 +139,10 @@ async def resume(
     """Return the result of a run taken up where its journal ends; a decided step is never asked again.
 
     `run` is an id or a unique beginning of one. Task, model and rule are made again from their specs unless given, as
-    flags and a rule of one's own must be; `calibration` says again what to watch for. Only caps, budgets, concurrency
-    and timeouts may change. Raises FingerprintChanged, with a readable difference, if the task, its prompt, the model,
-    the rule, the flags or another setting is not the same; `accept_changes` then starts a new epoch at the next step,
-    whose ballot begins anew.
+    flags and a rule of one's own must be; `calibration` says again what to watch for. Only caps, budgets, rates,
+    timeouts and `prices` may change. Raises FingerprintChanged, with a readable difference, if the task, its prompt,
+    the model, the rule, the flags or another setting is not the same; `accept_changes` then starts a new epoch at the
+    next step, whose ballot begins anew.
     Raises RunBusy if another process drives the run.
     """
     with opened(journal) as store:
@@ -169,7 +150,7 @@ async def resume(
         with store.claim(head.id):
             history = store.history(head.id)
             book = history.book
-            stored = {**head.settings, **book.settings, **_changes(dict(changes))}
+            stored = {**head.settings, **book.settings, **changed_settings(dict(changes))}
             parts = parts_of(
                 restored(head.task, store.snapshot(head.id, 0).state) if task is None else task,
                 head.model if model is None else model,
@@ -188,20 +169,13 @@ async def resume(
                 )
             if history.snapshot.state is ABSENT:  # killed after the run was made and before its start was durable
                 store.append(head.id, Snapshot(0, plain(parts.view.start())))
-            store.append(head.id, Resumed(msgspec.to_builtins(parts.settings)))
+            before_prices = head.prices if book.prices is None else book.prices
+            unit_prices = prices_of(parts, prices, before_prices, free=free)
+            store.append(head.id, Resumed(msgspec.to_builtins(parts.settings), unit_prices))
             if changed:
                 await store.wait_durable(store.append(head.id, Epoch(book.steps, now)))
             calibrated = fitting(calibration, parts)
             return await _drive(store, head.id, parts, chosen, on_event, clock, _again(journal, store), calibrated)
-
-
-def choose_rule(k: int | None, rule: Rule | str | None) -> Rule:
-    """Return the rule that `k` or `rule` names, ahead_by_k:3 without either; both are a UsageError."""
-    if k is not None and rule is not None:
-        raise UsageError(f"both k={k} and rule={rule} are given", remedy="k is short for rule ahead_by_k:k: give one")
-    if rule is None:
-        return rule_named(f"ahead_by_k:{DEFAULT_K if k is None else k}")
-    return rule_named(rule) if isinstance(rule, str) else rule
 
 
 async def _drive(
@@ -222,12 +196,27 @@ async def _drive(
     head, book = history.head, history.book
     total = getattr(view.task, "steps", None)
     log = Log(journal, history, view, settings.record, clock)
-    budget = Budget(Limits(settings.budget_calls, settings.budget_tokens, settings.budget_seconds), book.spent)
-    meter = Meter(budget, clock, log.lease, emit)
+    prices: dict[str, UnitPrices] = head.prices if book.prices is None else book.prices
+    meter = Meter(Budget(limits_of(settings), book.spent), clock, log.lease, emit)
+    if prices:
+        log.watch_cost(lambda: meter.budget.spent.nano)
 
-    complete = stacked(parts.model.complete, settings, meter, clock, log.retried, emit)
+    tariffs = {spec: Tariff(price) for spec, price in prices.items()}
+    around = listed(log.list_attempt) if settings.record == "samples" else None
+    complete, model = stacked(parts.model, settings, meter, clock, log.retried, emit, tariffs=tariffs, around=around)
+    _take_up(model, book.condition, log)
     growth = Growth(context_of(parts.model))
-    asking = Asking(view, complete, parts.flags, settings, clock, emit, growth, partial(warn, emit))
+    asking = Asking(
+        view,
+        complete,
+        parts.flags,
+        settings,
+        clock,
+        emit,
+        growth,
+        warn=partial(warn, emit),
+        watch=_watch(parts.model, settings),
+    )
     polls = {} if book.ballot is None else {book.ballot.step: _reopened(book.ballot, view, rule)}
 
     async def vote(step: Step) -> Decision:
@@ -282,13 +271,24 @@ def _observed(
     return emit
 
 
-def stacked(
-    call: Complete, settings: Settings, meter: Meter, clock: Clock, retried: dict[str, int], emit: Emit
-) -> Complete:
-    """Return the `complete` of a run: `call` in the wrappers that bound, meter, limit and repeat it."""
-    # Retries stand outside: each attempt waits for its own place and is reserved on its own, since each may be billed.
-    complete = limited(meter.metered(timed(call, settings.timeout)), settings.in_flight)
-    return meter.within_time(retrying(complete, settings.retries, clock, retried, emit))
+def limits_of(settings: Settings) -> Limits:
+    """Return the budgets among the settings."""
+    usd = None if settings.budget_usd is None else nano(settings.budget_usd)
+    return Limits(settings.budget_calls, settings.budget_tokens, settings.budget_seconds, usd)
+
+
+def _take_up(model: Any, condition: tuple[str, ...], log: Log) -> None:
+    """Give back to a model what the run's earlier segments had it learn, and journal what it learns from here on."""
+    if hasattr(model, "condition"):
+        model.restore(condition)
+        log.watch_model(lambda: tuple(model.condition))
+
+
+def _watch(model: object, settings: Settings) -> Callable[[Request, Response], None] | None:
+    """Return what watches the independence of votes; None for a model whose replies nothing but their seeds settle."""
+    if getattr(model, "is_seeded", False):
+        return None
+    return Independence(allow_identical=settings.allow_identical).see
 
 
 async def close(model: object) -> None:
@@ -321,55 +321,6 @@ def opened(journal: Journal | str | Path | None) -> Iterator[Journal]:
 def _again(journal: Journal | str | Path | None, store: Journal) -> Reopen:
     """Return what gives the journal to a result that is read later: a file is opened anew, since ours is closed."""
     return lambda: opened(store if journal is None else journal)
-
-
-def parts_of(
-    task: Task | str,
-    model: Model | str | Callable[..., Any],
-    settings: Callable[[Model], Settings],
-    replace: Sequence[RedFlagCheck] | None,
-    extra: Sequence[RedFlagCheck],
-) -> Parts:
-    """Return what a run is made of; `settings` is given the model, which may prescribe some of them."""
-    chosen, owned = as_model(model), isinstance(model, str)
-    view = TaskView(in_form(task_named(task), getattr(chosen, "prompt_form", None)))
-    chosen = chosen.bind(view.task) if hasattr(chosen, "bind") else chosen
-    decided = settings(chosen)
-    return Parts(view, chosen, redflags.red_flags(decided.flag_tokens, extra=extra, replace=replace), decided, owned)
-
-
-def settings_of(model: Model, options: dict[str, Any]) -> Settings:
-    """Return the settings: what is given, else what the model prescribes, else the defaults."""
-    prescribed = {n: getattr(model, n) for n in ("first_temperature", "temperature") if hasattr(model, n)}
-    unknown_names = options.keys() - set(Settings.__struct_fields__)
-    if unknown_names:
-        raise unknown("option", min(unknown_names), Settings.__struct_fields__)
-    return Settings(**{**prescribed, **options})
-
-
-def _changes(changes: dict[str, Any]) -> dict[str, Any]:
-    refused = changes.keys() - CHANGEABLE
-    if refused:
-        raise UsageError(
-            f"{min(refused)} cannot change at a resume", remedy=f"what can: {', '.join(sorted(CHANGEABLE))}"
-        )
-    return changes
-
-
-def fingerprint_of(parts: Parts, rule: Rule) -> dict[str, str]:
-    """Return what makes two runs the same run, as text by part."""
-    task = parts.view.task
-    prompt = parts.view.prompt(parts.view.start())
-    return {
-        "task": getattr(task, "spec", f"{type(task).__module__}:{type(task).__qualname__}"),
-        "version": str(getattr(task, "version", "")),
-        "prompt": "\n".join(f"{message.role}: {message.content}" for message in prompt.messages),
-        "prompt_digest": prompt.digest,
-        "model": getattr(parts.model, "identity", parts.model.spec),
-        "rule": rule.spec,
-        "flags": redflags.describe(parts.flags),
-        "settings": msgspec.json.encode(parts.settings.identity()).decode(),
-    }
 
 
 def _new_id(task: Task) -> str:

@@ -25,6 +25,7 @@ from mdap.engine.judging import Judge
 from mdap.models.catalog import as_model
 from mdap.models.judging import Judging
 from mdap.observers import Observer
+from mdap.parts import choose_rule
 from mdap.protocols import Clock, Journal, Model
 from mdap.result import Result
 from mdap.tasks.question import Question
@@ -131,7 +132,7 @@ async def ask(
     for a format, key or p that makes no sense.
     """
     inquiry = prepare(prompt, schema=schema, record=record, pattern=pattern, one_of=one_of, format=format, key=key)
-    chosen = api.choose_rule(k, rule)
+    chosen = choose_rule(k, rule)
     _checked(p, options)
     result = await conduct(
         inquiry,

@@ -16,6 +16,7 @@ from mdap.core.keys import Judged, Key
 from mdap.core.records import Message
 from mdap.core.redflags import RedFlagCheck
 from mdap.observers import Observer
+from mdap.parts import Changes, Options
 from mdap.protocols import Clock, Journal, Model, Rule, Task
 from mdap.result import Result
 
@@ -72,7 +73,7 @@ def run(
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
-    **options: Unpack[api.Options],
+    **options: Unpack[Options],
 ) -> Result:
     """Return the result of one task, run to its end: see `mdap.aio.run`, of which this is the blocking form."""
     work = api.run(
@@ -104,7 +105,7 @@ def resume(
     accept_changes: bool = False,
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
-    **changes: Unpack[api.Changes],
+    **changes: Unpack[Changes],
 ) -> Result:
     """Return the result of a run taken up where its journal ends: see `mdap.aio.resume`."""
     work = api.resume(
@@ -136,7 +137,7 @@ def calibrate(
     on_event: Observer | Sequence[Observer] = (),
     on_prospect: Callable[[Sequence[calibrating.Prospect]], None] | None = None,
     clock: Clock | None = None,
-    **options: Unpack[api.Options],
+    **options: Unpack[Options],
 ) -> Calibration:
     """Return how often models are right on a task, and the k that takes: see `mdap.aio.calibrate`."""
     work = calibrating.calibrate(

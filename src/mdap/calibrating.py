@@ -8,9 +8,9 @@ from typing import Any, Literal, Unpack
 
 import msgspec
 
-from mdap.api import Options, Parts, choose_rule, close, fingerprint_of, parts_of, settings_of, stacked
+from mdap.api import close, limits_of
 from mdap.clock import LoopClock
-from mdap.core.budget import Budget, Limits
+from mdap.core.budget import Budget
 from mdap.core.calibrated import Calibration, ModelCalibration, comparable
 from mdap.core.calibration import AGAIN, kinds_of
 from mdap.core.errors import UsageError
@@ -23,8 +23,10 @@ from mdap.core.scaling.checks import whole
 from mdap.core.verdict import judge
 from mdap.engine.calibrate import REFERENCE_K, Stopwatch, collect
 from mdap.engine.calling import Meter
+from mdap.engine.stack import stacked
 from mdap.engine.vote import Asking
 from mdap.observers import Observer, fan_out
+from mdap.parts import Options, Parts, choose_rule, fingerprint_of, parts_of, settings_of
 from mdap.protocols import Clock, Model, Task
 
 # Steps of a task that has no `sample` are met by walking its answers from the start, no farther than this.
@@ -123,9 +125,9 @@ async def _calibrated(
     clock = clock or LoopClock()
     emit = fan_out(on_event)
     watch = Stopwatch(clock)
-    budget = Budget(Limits(settings.budget_calls, settings.budget_tokens, settings.budget_seconds), Spend())
+    budget = Budget(limits_of(settings), Spend())
     meter = Meter(budget, clock, _no_lease, emit)
-    complete = stacked(watch.timing(parts.model.complete), settings, meter, clock, {}, emit)
+    complete, _ = stacked(parts.model, settings, meter, clock, {}, emit, around=watch.timing)
     asking = Asking(parts.view, complete, parts.flags, settings, clock, emit)
     found = await collect(asking, watch, states, _truth(parts), samples)
     if not found.drawn:

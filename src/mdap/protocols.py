@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from mdap.core.ballot import Rule
-from mdap.core.history import Decided, Entry, History, RunHead, Snapshot
-from mdap.core.records import Decision, Message, Move, Request, Response, Sample, State, Step
+from mdap.core.history import Acted, Decided, Entry, History, RowDecided, RowEnded, RunHead, Snapshot
+from mdap.core.records import Attempt, Decision, Message, Move, Request, Response, Sample, State, Step
 
 Decide: TypeAlias = Callable[[Step], Awaitable[Decision]]
 Complete: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -58,13 +58,31 @@ class Model(Protocol):
 
     Optional, found by presence: `bind(task) -> Model` (a simulated model learns its task), `close()` (async),
     `first_temperature` and `temperature` (what votes are drawn at; None: send none), `prompt_form: str` (the form in
-    which a task that has `in_form` writes for this model), `identity: str` (what the fingerprint holds for `spec`).
+    which a task that has `in_form` writes for this model), `identity: str` (what the fingerprint holds for `spec`),
+    `is_seeded: bool` (nothing but the seed settles a reply, so that equal replies say nothing), `over(change) -> Model`
+    (combined models: the same with each of them changed), `condition: tuple[str, ...]` with `restore(condition)` (what
+    it has learnt of its provider, journaled with each decision and given back at a resume), `profile` with
+    `complete_n(requests)` (several draws in one call).
     """
 
     spec: str
 
     async def complete(self, request: Request) -> Response:
         """Answer one request; raises ModelError (retryable or not) and nothing else. Cancelling it ends the call."""
+
+
+class Entries(Protocol):
+    """Where the entries of a run are handed over to; `durable` counts what has been committed."""
+
+    @property
+    def durable(self) -> int:
+        """The last ticket whose entry is durable."""
+
+    def append(self, run: str, entry: Entry) -> int:
+        """Hand over one entry and return its ticket; it is durable once `durable` has reached the ticket."""
+
+    async def wait_durable(self, ticket: int) -> None:
+        """Return when the entry with this ticket is durable; raises JournalError if it cannot be."""
 
 
 class Journal(Protocol):
@@ -105,6 +123,21 @@ class Journal(Protocol):
     def samples(self, run: str, step: int) -> list[Sample]:
         """Return the recorded samples of one step, in slot order."""
 
+    def attempts(self, run: str) -> Iterator[Attempt]:
+        """Yield the attempts at calls that were listed, in the order in which they ended."""
+
+    def row_decisions(self, run: str, start: int = 0) -> Iterator[RowDecided]:
+        """Yield the decisions about rows of a map from row `start` on, by row and step, a few at a time."""
+
+    def row_samples(self, run: str, item: int, step: int) -> list[Sample]:
+        """Return the recorded samples of one decided step of a row, in slot order."""
+
+    def row_ends(self, run: str, start: int = 0) -> Iterator[RowEnded]:
+        """Yield where rows stand that are not simply done, from row `start` on."""
+
+    def acts(self, run: str) -> list[Acted]:
+        """Return what was done about steps that their caps had left undecided, by row and step, oldest first."""
+
     def close(self) -> None:
         """Make all durable, checkpoint, and let go of the file. Safe to call twice."""
 
@@ -119,4 +152,4 @@ class Clock(Protocol):
         """Return after `seconds`."""
 
 
-__all__ = ["Clock", "Complete", "Decide", "Journal", "Model", "Rule", "Task"]
+__all__ = ["Clock", "Complete", "Decide", "Entries", "Journal", "Model", "Rule", "Task"]

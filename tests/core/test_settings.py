@@ -28,6 +28,11 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "budget_seconds": None,
         "seed": 0,
         "record": "contested",
+        "budget_usd": None,
+        "requests_per_minute": None,
+        "tokens_per_minute": None,
+        "allow_identical": False,
+        "share_draws": False,
     }
 
 

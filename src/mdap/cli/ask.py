@@ -101,15 +101,15 @@ def ask(
     printed and the exit code is 3. With --json: the answer (absent unless decided), the ballot, flags, tokens, and the
     probability with what it rests on. The run is in the journal like any other.
     """
-    from mdap import api, asked
+    from mdap import asked, parts
     from mdap.cli.driving import drive
     from mdap.cli.exits import say
     from mdap.cli.run import with_base_url
 
     inquiry = _inquiry(_prompt(prompt, file), shape, votes)
-    rule, voter = api.choose_rule(votes.k, votes.rule), with_base_url(model, base_url)
+    rule, voter = parts.choose_rule(votes.k, votes.rule), with_base_url(model, base_url)
     if votes.k is None and votes.rule is None and not quiet:
-        say(f"note:  k={api.DEFAULT_K} is assumed: nothing says yet how often this model is right")
+        say(f"note:  k={parts.DEFAULT_K} is assumed: nothing says yet how often this model is right")
     options = {**given(changeable), **given(draws)}
     return drive(
         lambda journal, observers: asked.conduct(

@@ -46,13 +46,13 @@ def run(
     printed: after Ctrl-C, a kill or a budget, `mdap resume` goes on.
     """
     # Here, not above: `mdap run --help` needs none of it.
-    from mdap import api
+    from mdap import api, parts
     from mdap.cli.driving import drive
     from mdap.cli.exits import say
 
     if k is None and rule is None and calibration is None and not quiet:
         say(
-            f"note:  k={api.DEFAULT_K} is assumed: nothing says yet how often this model is right; "
+            f"note:  k={parts.DEFAULT_K} is assumed: nothing says yet how often this model is right; "
             f"`mdap calibrate {task} --model {model}` finds that out"
         )
     chosen = with_base_url(model, base_url)

@@ -9,14 +9,15 @@ import msgspec
 
 from mdap.core.delta import patch
 from mdap.core.errors import JournalError
-from mdap.core.records import Action, Move, OpenBallot, Sample, State, Status, Totals
+from mdap.core.prices import UnitPrices
+from mdap.core.records import Action, Attempt, Item, Move, OpenBallot, RowStatus, Sample, State, Status, Totals
 
 
 class RunHead(msgspec.Struct, frozen=True):
     """What a run was started with. `fingerprint` must be equal at a resume; `settings` may change.
 
     `created` is an ISO 8601 time in UTC; `task`, `model` and `rule` are specs; `total` is the number of steps, if it is
-    known.
+    known. `prices` are the unit prices that the run began with, by the spec of each model that has some.
     """
 
     id: str
@@ -27,14 +28,16 @@ class RunHead(msgspec.Struct, frozen=True):
     fingerprint: dict[str, str]
     settings: dict[str, Any]
     total: int | None = None
+    prices: dict[str, UnitPrices] = msgspec.field(default_factory=dict)
 
 
 class Spend(msgspec.Struct):
-    """What calls cost, or what is set aside for them: calls, tokens, seconds."""
+    """What calls cost, or what is set aside for them: calls, tokens, seconds, nano-dollars."""
 
     calls: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    nano: int = 0
 
 
 class Seen(msgspec.Struct):
@@ -49,7 +52,8 @@ class Seen(msgspec.Struct):
 class Decided(msgspec.Struct, frozen=True, tag="decided"):
     """A decision as it is stored. `change` is UNSET where the task's `apply` gives the next state, else a delta.
 
-    `totals` counts what this ballot took; `samples` holds the calls that are to be recorded.
+    `totals` counts what this ballot took; `samples` holds the calls that are to be recorded. `condition` is what the
+    model has learnt so far (a parameter that is refused, a fallback in use), None if that is as it was.
     """
 
     step: int
@@ -59,6 +63,7 @@ class Decided(msgspec.Struct, frozen=True, tag="decided"):
     change: Any = msgspec.UNSET
     totals: Totals | None = None
     samples: tuple[Sample, ...] = ()
+    condition: tuple[str, ...] | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
@@ -75,6 +80,12 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
     totals: Totals
 
 
+class Attempted(msgspec.Struct, frozen=True, tag="attempted"):
+    """An attempt at a call has ended. Written where all samples are to be recorded; the fold leaves it out."""
+
+    attempt: Attempt
+
+
 class Leased(msgspec.Struct, frozen=True, tag="leased"):
     """From here on this much, in all, may have been spent; whatever a kill leaves unsettled counts as spent."""
 
@@ -82,19 +93,62 @@ class Leased(msgspec.Struct, frozen=True, tag="leased"):
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
-    """The end of a segment: a run is one segment, each resume adds one. `spend` is what was really spent in all."""
+    """The end of a segment: a run is one segment, each resume adds one. `spend` is what was really spent in all.
+
+    `rows`, of a map, counts its rows by where they stand.
+    """
 
     status: Status
     spend: Spend
     seconds: float
     reason: str = ""
     totals: Totals | None = None
+    condition: tuple[str, ...] | None = None
+    rows: dict[str, int] | None = None
+
+
+class RowDecided(msgspec.Struct, frozen=True, tag="row_decided"):
+    """A decision about one row of a map. `mark`, with a row's step 0, is what its start state is recognised by."""
+
+    item: Item
+    decided: Decided
+    mark: int = 0
+
+
+class RowEnded(msgspec.Struct, frozen=True, tag="row_ended"):
+    """Where a row stands that is not, or not simply, done; it takes the place of what stood there before.
+
+    `ballot` is what was left open, `totals` what it took since it was last stored.
+    """
+
+    item: Item
+    status: RowStatus
+    reason: str = ""
+    ballot: OpenBallot | None = None
+    totals: Totals | None = None
+
+
+class Acted(msgspec.Struct, frozen=True, tag="acted"):
+    """What was done about a step that its caps had left undecided: by the run itself, a remedy, or by a person.
+
+    `act` is a remedy as it is written (samples:400) or accept, override, k and skip with what was given; `by` names the
+    person, empty for the run; `at` is an ISO 8601 time in UTC; `votes` and `reason` are those of the ballot then.
+    """
+
+    step: int
+    act: str
+    votes: tuple[int, ...] = ()
+    reason: str = ""
+    by: str = ""
+    at: str = ""
+    item: Item = 0
 
 
 class Resumed(msgspec.Struct, frozen=True, tag="resumed"):
-    """The start of a further segment, with the settings now in force."""
+    """The start of a further segment, with the settings now in force, and the prices unless they are as they were."""
 
     settings: dict[str, Any]
+    prices: dict[str, UnitPrices] | None = None
 
 
 class Epoch(msgspec.Struct, frozen=True, tag="epoch"):
@@ -104,7 +158,9 @@ class Epoch(msgspec.Struct, frozen=True, tag="epoch"):
     fingerprint: dict[str, str]
 
 
-Entry: TypeAlias = Decided | Snapshot | Opened | Leased | Ended | Resumed | Epoch
+Entry: TypeAlias = (
+    Decided | Snapshot | Opened | Attempted | Leased | Ended | Resumed | Epoch | RowDecided | RowEnded | Acted
+)
 
 
 class Book(msgspec.Struct):
@@ -112,6 +168,8 @@ class Book(msgspec.Struct):
 
     `steps` is how many are decided, and so the index of the next. `seconds` is the time that ended segments took.
     `began` is the first step of the present segment; `segment` is (seconds, steps) of the last one that ended.
+    `condition` is what the model had learnt. `prices` are those in force, None: those of the head. Of a map, `steps`
+    are the decisions of all rows, and `rows` counts those by where they stood at the end of its last segment.
     """
 
     steps: int = 0
@@ -126,6 +184,9 @@ class Book(msgspec.Struct):
     segment: tuple[float, int] = (0.0, 0)
     settings: dict[str, Any] = msgspec.field(default_factory=dict)
     epochs: list[tuple[int, dict[str, str]]] = msgspec.field(default_factory=list)
+    condition: tuple[str, ...] = ()
+    prices: dict[str, UnitPrices] | None = None
+    rows: dict[str, int] = msgspec.field(default_factory=dict)
 
     @property
     def spent(self) -> Spend:
@@ -135,12 +196,19 @@ class Book(msgspec.Struct):
         """
         calls = self.totals.samples + sum(self.totals.retries.values())
         tokens = self.totals.tokens_in + self.totals.tokens_out
-        return Spend(max(self.spend.calls, calls), max(self.spend.tokens, tokens), self.spend.seconds)
+        nano = max(self.spend.nano, self.totals.nano)
+        return Spend(max(self.spend.calls, calls), max(self.spend.tokens, tokens), self.spend.seconds, nano)
 
     def add(self, entry: Entry) -> None:
         """Fold one entry in."""
         if type(entry) is Decided:
             self._decided(entry)
+        elif type(entry) is RowDecided:
+            self.steps += 1
+            self._counted(entry.decided)
+        elif isinstance(entry, RowEnded):
+            if entry.totals is not None:
+                self.totals.add(entry.totals)
         elif isinstance(entry, Opened):
             self.ballot = entry.ballot
             self.totals.add(entry.totals)
@@ -151,8 +219,11 @@ class Book(msgspec.Struct):
         elif isinstance(entry, Resumed):
             self.status, self.reason, self.settings = "running", "", entry.settings
             self.began = self.steps
+            self.prices = self.prices if entry.prices is None else entry.prices
         elif isinstance(entry, Epoch):
             self.epochs.append((entry.step, entry.fingerprint))
+            # It may be another model now, and what was learnt of the one before says nothing of it.
+            self.condition = ()
             # Votes on another prompt, or read by another parser, are no votes of this ballot.
             self.ballot = None
 
@@ -160,8 +231,13 @@ class Book(msgspec.Struct):
         self.steps = entry.step + 1
         if self.ballot is not None:
             self.ballot = None
+        self._counted(entry)
+
+    def _counted(self, entry: Decided) -> None:
         if entry.totals is not None:
             self.totals.add(entry.totals)
+        if entry.condition is not None:
+            self.condition = entry.condition
         seen = self.kinds.get(entry.kind)
         if seen is None:
             seen = self.kinds[entry.kind] = Seen()
@@ -175,8 +251,11 @@ class Book(msgspec.Struct):
         self.status, self.reason, self.spend = entry.status, entry.reason, entry.spend
         self.seconds += entry.seconds
         self.segment = (entry.seconds, self.steps - self.began)
+        self.rows = self.rows if entry.rows is None else entry.rows
         if entry.totals is not None:
             self.totals.add(entry.totals)
+        if entry.condition is not None:
+            self.condition = entry.condition
 
 
 class History(msgspec.Struct):

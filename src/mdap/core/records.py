@@ -14,6 +14,9 @@ Action: TypeAlias = Any
 Item: TypeAlias = int
 Finish = Literal["stop", "length", "refusal"]
 Status = Literal["running", "done", "undecided", "budget", "stopped", "interrupted", "error"]
+# A row of a map whose budget, stop or interruption left it in the middle goes on at a resume, as does one that a person
+# has resolved.
+RowStatus = Literal["done", "undecided", "error", "skipped", "resolved", "budget", "stopped", "interrupted"]
 Record = Literal["samples", "contested", "none"]
 
 
@@ -117,17 +120,24 @@ class Step(msgspec.Struct, frozen=True):
     item: Item = 0
 
 
-class Vote(msgspec.Struct, frozen=True):
-    """A sample without red flags: the candidate's key and the move that it stands for."""
+class Vote(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A sample without red flags: the candidate's key and the move that it stands for.
+
+    `confidence`, from 0 to 1, is for rules that weigh votes. `ranking` holds the keys that the reply ranks, best first
+    and its own among them, for rules that read whole rankings; `ranked` their moves, in the same order.
+    """
 
     key: bytes
     move: Move
+    confidence: float | None = None
+    ranking: tuple[bytes, ...] = ()
+    ranked: tuple[Move, ...] = ()
 
 
 class Sample(msgspec.Struct, frozen=True):
     """One model call as the journal can store it. `flag` is empty for a vote; `key` is empty for a flagged sample.
 
-    `latency` is in seconds.
+    `latency` is in seconds. `model` is what answered, in the provider's words, where it says so.
     """
 
     slot: int
@@ -142,12 +152,38 @@ class Sample(msgspec.Struct, frozen=True):
     latency: float = 0.0
     id: str = ""
     digest: str = ""
+    model: str = ""
+
+
+class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One attempt at a call, as a run's ledger lists it: the draw that it was for, and what came back.
+
+    `id` and `model` are the provider's words, the tokens as it reported them. `failure` names what came in place of a
+    reply; `status` is the HTTP status that the provider refused it with, 0 if there was none.
+    """
+
+    step: int
+    slot: int
+    redraw: int
+    item: Item = 0
+    id: str = ""
+    model: str = ""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    failure: str = ""
+    status: int = 0
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nobody here knows what became of it: the reply was lost on its way, and may be on the bill."""
+        return bool(self.failure) and not self.status
 
 
 class Totals(msgspec.Struct):
     """Counters of a run, a segment or a ballot; they add up.
 
     `flagged` counts discarded samples by the name of the flag, `retries` repeated calls by the name of the failure.
+    `nano` is what calls have cost, in nano-dollars, where their prices are known.
     """
 
     samples: int = 0
@@ -156,6 +192,7 @@ class Totals(msgspec.Struct):
     tokens_out: int = 0
     flagged: dict[str, int] = msgspec.field(default_factory=dict)
     retries: dict[str, int] = msgspec.field(default_factory=dict)
+    nano: int = 0
 
     def add(self, other: Totals) -> None:
         """Add the counters of `other` to these."""
@@ -163,6 +200,7 @@ class Totals(msgspec.Struct):
         self.votes += other.votes
         self.tokens_in += other.tokens_in
         self.tokens_out += other.tokens_out
+        self.nano += other.nano
         for name, count in other.flagged.items():
             self.flagged[name] = self.flagged.get(name, 0) + count
         for name, count in other.retries.items():
@@ -191,7 +229,9 @@ class Decision(msgspec.Struct, frozen=True):
 class OpenBallot(msgspec.Struct, frozen=True):
     """A ballot that a stop or a cap left undecided: every sample asked so far, with the votes among them by slot.
 
-    `redraws` says, for each slot still without a vote, how many samples it has used.
+    `redraws` says, for each slot still without a vote, how many samples it has used; `void` slots count for nothing.
+    `remedy` is what is being tried since its caps ran out. `k` is the margin that a person set for it, with `cap`
+    samples in all.
     """
 
     step: int
@@ -202,3 +242,7 @@ class OpenBallot(msgspec.Struct, frozen=True):
     samples: tuple[Sample, ...] = ()
     taken: int = 0
     reason: str = ""
+    void: tuple[int, ...] = ()
+    remedy: str = ""
+    k: int | None = None
+    cap: int | None = None

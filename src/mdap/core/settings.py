@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from mdap.core.errors import UsageError
+from mdap.core.prices import amount_of
 from mdap.core.records import Record
 
 # What a resume may change; anything else is part of the fingerprint.
 CHANGEABLE = frozenset(
     {"max_samples", "redraws", "retries", "timeout", "in_flight", "max_steps"}
-    | {"budget_calls", "budget_tokens", "budget_seconds"}
+    | {"budget_calls", "budget_tokens", "budget_seconds", "budget_usd"}
+    | {"requests_per_minute", "tokens_per_minute", "allow_identical", "remedies"}
 )
 
 
@@ -21,9 +24,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Caps: `max_samples` a step, `redraws` a vote, `retries` a call, `timeout` a call in seconds, `max_tokens` a reply,
     `in_flight` calls at once, `max_steps` decisions. Budgets of the whole run, its resumes included: `budget_calls`,
-    `budget_tokens`, `budget_seconds`. `flag_tokens`: more reported tokens than this are the flag too_long.
+    `budget_tokens`, `budget_seconds`, `budget_usd` (a number or its text). What begins within any 60 seconds:
+    `requests_per_minute`, `tokens_per_minute`. `flag_tokens`: more reported tokens than this are the flag too_long.
     `first_temperature` is for the first draw of a step, `temperature` for all others; None sends none.
-    `record`: which samples the journal keeps. None stands for no limit.
+    `record`: which samples the journal keeps. `allow_identical`: long replies that are alike do not stop the run.
+    `remedies`: what is done, in this order, about a step that its caps leave undecided: samples:N (as many in all),
+    prompt (the task's paraphrases, one by one), model:SPEC, person, stop.
+    `share_draws`: draws that could share a call do so, although a seed cannot be sent with each. None stands for no
+    limit.
     """
 
     max_samples: int = 200
@@ -41,10 +49,19 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     budget_seconds: float | None = None
     seed: int = 0
     record: Record = "contested"
+    budget_usd: Decimal | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    allow_identical: bool = False
+    share_draws: bool = False
+    remedies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("max_samples", "max_tokens", "in_flight", "flag_tokens", "max_steps"):
+        caps = ("max_samples", "max_tokens", "in_flight", "flag_tokens", "max_steps")
+        for name in (*caps, "requests_per_minute", "tokens_per_minute"):
             _at_least(name, getattr(self, name), 1)
+        if self.budget_usd is not None:
+            msgspec.structs.force_setattr(self, "budget_usd", amount_of(self.budget_usd))
         for name in ("redraws", "retries", "budget_calls", "budget_tokens", "budget_seconds"):
             _at_least(name, getattr(self, name), 0)
         for name in ("first_temperature", "temperature"):
@@ -58,7 +75,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that a resume may not change, all but `record`, which alters no decision."""
-        return {k: v for k, v in msgspec.structs.asdict(self).items() if k not in CHANGEABLE | {"record"}}
+        values = {k: v for k, v in msgspec.structs.asdict(self).items() if k not in CHANGEABLE | {"record"}}
+        # Younger than runs that know nothing of it and draw as it says where it is off.
+        if not values["share_draws"]:
+            del values["share_draws"]
+        return values
 
 
 def _at_least(name: str, value: float | None, least: int) -> None:

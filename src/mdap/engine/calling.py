@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from mdap.core.budget import Budget
 from mdap.core.errors import BudgetReached, ModelError, Stop, Undecided
 from mdap.core.events import Called, Event, Retried
 from mdap.core.history import Spend
 from mdap.core.keyed import uniforms
+from mdap.core.prices import Tariff, shown
 from mdap.core.records import Request, Response
 from mdap.engine.begun import Begun
 from mdap.protocols import Clock, Complete
@@ -90,60 +93,66 @@ class Meter:
 
         return _call
 
-    def metered(self, complete: Complete) -> Complete:
-        """Return `complete` whose calls are reserved, leased and settled.
+    def metered(self, complete: Complete, tariff: Tariff | None = None) -> Complete:
+        """Return `complete` whose calls are reserved, leased and settled; in money, too, where there is a `tariff`.
 
         A call that no reply came back from counts with its whole reservation, since nobody knows what it cost;
         one that the provider refused with a status counts as a call of no tokens.
         """
 
-        counted, observed = self.budget.is_counted, self._emit is not None
+        budget, counted, observed = self.budget, self.budget.is_counted, self._emit is not None
 
         async def _call(request: Request) -> Response:
             if self._stop is not None:
                 raise self._stop
-            reserved = 0
-            if counted:
-                reserved = await self._reserve(request)
+            reserved = dear = 0
+            if tariff is not None or counted:
+                reserved, dear = await self._reserve(request, tariff)
             else:
-                self.budget.reserve(0)
-            used = reserved
+                budget.reserve(0)
+            used, cost = reserved, dear
             if observed:
                 self.tell(Called(1))
             try:
                 response = await complete(request)
                 if response.usage is not None:
                     used = response.usage.tokens_in + response.usage.tokens_out
+                    cost = tariff.cost(response.usage) if tariff is not None else 0
             except ModelError as error:
-                used = reserved if error.status is None else 0
+                if error.status is not None:
+                    used = cost = 0
                 raise
             finally:
-                self.budget.settle(reserved, used)
+                budget.settle(reserved, used, dear, cost)
                 self._settled.set()
                 if observed:
                     self.tell(Called(-1))
-            self._check_bill(used, reserved)
+            if counted:
+                self._check_bill(used, reserved, cost, dear)
             return response
 
         return _call
 
-    async def _reserve(self, request: Request) -> int:
-        tokens = reservation(request) if self.budget.limits.tokens is not None else 0
+    async def _reserve(self, request: Request, tariff: Tariff | None) -> tuple[int, int]:
+        """Set aside the most that a call can take, and return it in tokens and in nano-dollars; 0: not limited."""
+        budget = self.budget
+        tokens = reservation(request) if budget.limits.tokens is not None else 0
+        dear = tariff.most(sent(request), request.max_tokens) if tariff is not None else 0
         # What does not fit now may fit once calls in flight have settled below their reservations.
-        while not self.budget.fits(tokens) and self.budget.calls_open:
+        while not budget.fits(tokens, dear) and budget.calls_open:
             self._settled.clear()
             await self._settled.wait()
-        self.budget.reserve(tokens)
-        leased = not self.budget.is_counted
-        try:
-            if not leased:
+        budget.reserve(tokens, dear)
+        if budget.is_counted:
+            leased = False
+            try:
                 await self._extend_lease()
                 leased = True
-        finally:
-            if not leased:
-                self.budget.release(tokens)
-                self._settled.set()
-        return tokens
+            finally:
+                if not leased:
+                    budget.release(tokens, dear)
+                    self._settled.set()
+        return tokens, dear
 
     async def _extend_lease(self) -> None:
         async with self._leasing:
@@ -152,21 +161,31 @@ class Meter:
                 await self._lease(needed)
                 self.budget.lease = needed
 
-    def _check_bill(self, used: int, reserved: int) -> None:
-        if self.budget.limits.tokens is not None and used > reserved:
-            raise BudgetReached(
-                f"the provider billed {used:,} tokens for a call of at most {reserved:,}",
-                remedy="it ignores the cap of tokens: set --max-tokens to what it really returns",
-            )
+    def _check_bill(self, used: int, reserved: int, cost: int, dear: int) -> None:
+        limits = self.budget.limits
+        told = f"{used:,} tokens for a call of at most {reserved:,}"
+        if limits.tokens is None or used <= reserved:
+            told = f"{shown(cost)} for a call of at most {shown(dear)}"
+            if limits.nano is None or cost <= dear:
+                return
+        raise BudgetReached(
+            f"the provider billed {told}",
+            remedy="it ignores the cap of tokens: set --max-tokens to what it really returns",
+        )
 
 
 def reservation(request: Request) -> int:
-    """Return the most tokens that a call can use: no tokenizer makes more tokens than bytes, plus the output cap.
+    """Return the most tokens that a call can use: what is sent, plus the output cap."""
+    return sent(request) + request.max_tokens
 
-    16 tokens a message allow for the frame that chat formats put around it.
+
+def sent(request: Request) -> int:
+    """Return the most tokens that a request can have: no tokenizer makes more tokens than bytes.
+
+    16 tokens a message allow for the frame that chat formats put around it. A schema is sent along with the prompt.
     """
-    sent = sum(len(message.content.encode()) + 16 for message in request.messages)
-    return sent + request.max_tokens
+    size = sum(len(message.content.encode()) + 16 for message in request.messages)
+    return size if request.schema is None else size + len(msgspec.json.encode(request.schema))
 
 
 def limited(complete: Complete, in_flight: int) -> Complete:

@@ -6,18 +6,19 @@ The commit point of the whole program is the one call of `journal.append` in `Lo
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 
 from mdap.core.delta import diff
 from mdap.core.events import StepDecided
-from mdap.core.history import Decided, Ended, History, Leased, Opened, Snapshot, Spend, walk
+from mdap.core.history import Acted, Attempted, Decided, Ended, History, Leased, Opened, Snapshot, Spend, walk
 from mdap.core.plain import plain
-from mdap.core.records import Decision, Move, Record, Sample, State, Status, Step, Totals
+from mdap.core.records import Attempt, Decision, Move, Record, Sample, State, Status, Step, Totals
 from mdap.engine.calling import Emit
+from mdap.engine.poll import Poll
 from mdap.engine.taskview import TaskView
-from mdap.engine.voting import Poll
-from mdap.protocols import Clock, Decide, Journal
+from mdap.protocols import Clock, Decide, Entries
 
 # How far the chain may run ahead of the disk: a kill asks again what was not durable, never more than this.
 MOST_WAITING = 64
@@ -29,7 +30,7 @@ SNAPSHOT_EVERY = 1024
 class Log:
     """One run's view of its journal while the run is driven."""
 
-    def __init__(self, journal: Journal, history: History, view: TaskView, record: Record, clock: Clock) -> None:
+    def __init__(self, journal: Entries, history: History, view: TaskView, record: Record, clock: Clock) -> None:
         self._journal = journal
         self._run = history.head.id
         self._view = view
@@ -38,8 +39,20 @@ class Log:
         self._waiting: deque[tuple[int, float]] = deque()
         self._last_ticket = journal.durable
         self._retries_stored: dict[str, int] = {}
+        self._condition_of: Callable[[], tuple[str, ...]] | None = None
+        self._condition_stored = history.book.condition
+        self._cost_of: Callable[[], int] | None = None
+        self._cost_stored = 0
         self.retried: dict[str, int] = {}
         self.state, self._past = _replay(history, view)
+
+    def watch_model(self, condition: Callable[[], tuple[str, ...]]) -> None:
+        """Journal what the model has learnt along with each decision that finds it changed."""
+        self._condition_of = condition
+
+    def watch_cost(self, nano: Callable[[], int]) -> None:
+        """Journal along with each decision what calls have cost since the one before; `nano` says what in all."""
+        self._cost_of, self._cost_stored = nano, nano()
 
     def past(self, step: Step) -> Decision | None:
         """Return the decision that the journal already holds for this step."""
@@ -50,6 +63,8 @@ class Log:
         if step.index and step.index % SNAPSHOT_EVERY == 0:
             self._journal.append(self._run, Snapshot(step.index, plain(step.state)))
         totals.retries = self._new_retries()
+        if self._cost_of is not None:
+            totals.nano = self._new_cost()
         self._last_ticket = self._journal.append(self._run, self._entry(step, decision, totals))
         waiting, durable, now = self._waiting, self._journal.durable, self._clock.now()
         waiting.append((self._last_ticket, now))
@@ -71,6 +86,10 @@ class Log:
         self._last_ticket = self._journal.append(self._run, Leased(lease))
         await self.flush()
 
+    def list_attempt(self, attempt: Attempt) -> None:
+        """Hand over an attempt at a call; it becomes durable with whatever comes after it."""
+        self._last_ticket = self._journal.append(self._run, Attempted(attempt))
+
     def leave(self, poll: Poll, reason: str) -> None:
         """Hand over a ballot that is left open, with what it took."""
         opened = poll.opened(reason)
@@ -79,10 +98,33 @@ class Log:
             opened = msgspec.structs.replace(opened, samples=())
         self._last_ticket = self._journal.append(self._run, Opened(opened, totals))
 
-    def end(self, status: Status, spend: Spend, seconds: float, reason: str) -> None:
-        """Hand over the end of this segment."""
-        totals = Totals(retries=self._new_retries())
-        self._last_ticket = self._journal.append(self._run, Ended(status, spend, seconds, reason, totals))
+    def act(self, acted: Acted) -> None:
+        """Hand over what was done about a step that its caps left undecided."""
+        self._last_ticket = self._journal.append(self._run, acted)
+
+    def end(
+        self, status: Status, spend: Spend, seconds: float, reason: str, rows: dict[str, int] | None = None
+    ) -> None:
+        """Hand over the end of this segment; `rows`, of a map, counts its rows by where they stand."""
+        totals = Totals(retries=self._new_retries(), nano=self._new_cost())
+        ended = Ended(status, spend, seconds, reason, totals, self._new_condition(), rows)
+        self._last_ticket = self._journal.append(self._run, ended)
+
+    def _new_cost(self) -> int:
+        if self._cost_of is None:
+            return 0
+        cost = self._cost_of()
+        new, self._cost_stored = cost - self._cost_stored, cost
+        return new
+
+    def _new_condition(self) -> tuple[str, ...] | None:
+        if self._condition_of is None:
+            return None
+        condition = self._condition_of()
+        if condition == self._condition_stored:
+            return None
+        self._condition_stored = condition
+        return condition
 
     def _new_retries(self) -> dict[str, int]:
         if self.retried == self._retries_stored:
@@ -103,6 +145,7 @@ class Log:
             self._change(step.state, decision),
             totals,
             samples,
+            None if self._condition_of is None else self._new_condition(),
         )
 
     def _change(self, state: State, decision: Decision) -> object:

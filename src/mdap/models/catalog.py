@@ -12,7 +12,10 @@ from typing import Any, NamedTuple, cast
 from mdap.core.errors import UsageError
 from mdap.core.spec import Spec, build, parse_spec, unknown
 from mdap.models.foreign_models import as_foreign
+from mdap.models.failover import Failover
 from mdap.models.function import Function
+from mdap.models.mixture import Mixture
+from mdap.models.several import ELSE, MIXED
 from mdap.protocols import Model
 
 
@@ -48,10 +51,14 @@ def as_model(given: Model | str | Callable[..., Any]) -> Model:
     """Return the model that a spec names, a callable as a model, or the object itself once it is seen to be one.
 
     A spec is `simulated:p=0.9`, `openai:llama3.2:3b`, or `package.module:name[,key=value...]` for one's own: a class
-    is called with the options and gives a model or a callable, a function is the model itself. Raises UsageError for
+    is called with the options and gives a model or a callable, a function is the model itself. `A + B` are models that
+    vote in turn, `A | B` a model and what takes over from it. Raises UsageError for
     a name, option, module or attribute that is not there, and for an object that is no model.
     """
     if isinstance(given, str):
+        for sign, combine in ((ELSE, Failover), (MIXED, Mixture)):
+            if sign in given:
+                return combine([as_model(spec) for spec in given.split(sign)])
         spec = parse_spec(given)
         return _shipped(spec) if spec.name in MODELS else _own(spec, given)
     if isinstance(given, type):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mdap.core.judging import Candidates
@@ -19,6 +20,10 @@ class Judging:
         self._judge = judge
         if hasattr(voter, "bind"):
             self.bind = lambda task: Judging(voter.bind(task), judge)
+
+    def over(self, change: Callable[[Any], Model]) -> Judging:
+        """Return the same of the two models that `change` makes of these."""
+        return Judging(change(self._voter), change(self._judge))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._voter, name)

@@ -108,6 +108,8 @@ def fate_of(odds: Odds, seed: int) -> Fate:
 class Simulated:
     """A model bound to a task, or not yet; see `simulated`. `law` is how its samples fall."""
 
+    is_seeded = True
+
     def __init__(
         self,
         spec: str,

@@ -49,6 +49,7 @@ class Micro:
     """The embedded model; see `micro`. Safe to use from several event loops."""
 
     prompt_form: Final = "compact"
+    is_seeded: Final = True
 
     def __init__(self, network: Network, *, seed: int, temperature: float, batch: int, spec: str) -> None:
         self.spec = spec

@@ -1,0 +1,91 @@
+"""Watches whether votes are drawn anew, and stops a run whose replies come out of a cache. It never drops a vote."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import OrderedDict
+
+from mdap.core.errors import Stop
+from mdap.core.records import Draw, Request, Response
+
+# Long enough for a cache that answers late, short enough for the memory of a run of any length.
+REMEMBERED = 4096
+# Ids that were drawn at random are longer than this after their prefix; counters and seconds repeat by nature.
+_TELLING_ID = re.compile(r"(?:[A-Za-z]+[-_])?(?!\d+$)[^#]{12,}(?:#\d+)?")
+
+# Below so many tokens, equal replies are what right answers look like.
+LONG = 100
+CHARACTERS_PER_TOKEN = 4
+# Two honest replies are taken to agree in a token with at most this probability, whatever they agreed in before; at 100
+# tokens they are then alike in 37 of 100 cases.
+AGREEMENT = 0.99
+# The chance of an alarm, over a run of any length, if that is so. A run of equal pairs may begin at any of them, and
+# the sum of 1/n^2 over all n is pi^2/6.
+FALSE_ALARM = 0.01
+
+
+class Independence:
+    """The replies of one run, as they come in. `is_seeded`: they depend on the seed alone, so that they may be alike.
+
+    Three things are evidence: a header that says that a cache answered; an id that an earlier reply had; and long
+    replies that are alike, at a temperature above 0, in ballot after ballot, more often than chance explains. How many
+    that takes depends on their length: 9 pairs at 100 tokens, 1 at 600.
+    """
+
+    def __init__(self, *, is_seeded: bool = False, allow_identical: bool = False) -> None:
+        self._ids: OrderedDict[str, Draw] = OrderedDict()
+        self._looks_at_texts = not (is_seeded or allow_identical)
+        self._ballots: OrderedDict[tuple[int, int], str] = OrderedDict()
+        self._pairs = 0
+        self._in_a_row = 0
+        self._evidence = 0.0
+
+    def see(self, request: Request, response: Response) -> None:
+        """Take note of a reply; raises Stop, with the evidence and the remedy, if votes are not drawn anew."""
+        draw = request.draw
+        if response.from_cache:
+            raise _alarm(draw, "a header of the reply says that a cache gave it, not the model", _CACHE)
+        if response.id:
+            self._see_id(draw, response.id)
+        hot = request.temperature is None or request.temperature > 0
+        if hot and self._looks_at_texts and len(response.text) >= LONG * CHARACTERS_PER_TOKEN:
+            self._see_text(draw, response.text)
+
+    def _see_id(self, draw: Draw, name: str) -> None:
+        before = self._ids.get(name)
+        if before is not None and before != draw and _TELLING_ID.fullmatch(name):
+            where = "of this step" if before.step == draw.step else f"of step {before.step}"
+            raise _alarm(draw, f"the reply has the id {name[:60]!r}, and so had one {where}", _CACHE)
+        self._ids[name] = draw
+        if len(self._ids) > REMEMBERED:
+            self._ids.popitem(last=False)
+
+    def _see_text(self, draw: Draw, text: str) -> None:
+        ballot = draw.item, draw.step
+        first = self._ballots.setdefault(ballot, text)
+        if first is text:
+            if len(self._ballots) > REMEMBERED // 64:
+                self._ballots.popitem(last=False)
+            return
+        self._pairs += 1
+        if first != text:
+            self._in_a_row, self._evidence = 0, 0.0
+            return
+        self._in_a_row += 1
+        self._evidence -= len(text) // CHARACTERS_PER_TOKEN * math.log(AGREEMENT)
+        begun = self._pairs - self._in_a_row + 1
+        if self._evidence > math.log(math.pi**2 / 6 / FALSE_ALARM) + 2 * math.log(begun):
+            raise _alarm(
+                draw,
+                f"the last {self._in_a_row} pairs of replies to the same prompt are equal to the byte, with "
+                f"{LONG} tokens and more, at a temperature above 0",
+                f"{_CACHE}; if all answers of this task are alike by nature, go on with --allow-identical",
+            )
+
+
+_CACHE = "switch off the cache between here and the model, or look with `mdap probe MODEL`; the votes so far are kept"
+
+
+def _alarm(draw: Draw, evidence: str, remedy: str) -> Stop:
+    return Stop(f"step {draw.step}: votes are not independent: {evidence}", remedy=remedy, step=draw.step)

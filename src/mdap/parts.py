@@ -1,0 +1,196 @@
+"""What a run is made of: task, model, flags, settings and prices, from objects or specs. Nothing here asks a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypedDict
+
+import msgspec
+
+from mdap.core import redflags
+from mdap.core.errors import UsageError
+from mdap.core.prices import FREE, UnitPrices
+from mdap.core.records import Record
+from mdap.core.redflags import Flag, RedFlagCheck
+from mdap.core.rules import rule as rule_named
+from mdap.core.settings import CHANGEABLE, Settings
+from mdap.core.spec import unknown
+from mdap.engine.stack import members
+from mdap.engine.taskview import TaskView
+from mdap.models.catalog import as_model
+from mdap.models.failover import Failover
+from mdap.models.mixture import Mixture
+from mdap.models.prices import looked_up, own_price, read_prices
+from mdap.models.several import ELSE, MIXED
+from mdap.protocols import Model, Rule, Task
+from mdap.tasks.catalog import in_form
+from mdap.tasks.catalog import task as task_named
+
+DEFAULT_K = 3
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """What a run is made of: the task, the model bound to it, the red flags and the settings."""
+
+    view: TaskView
+    model: Model
+    flags: tuple[Flag, ...]
+    settings: Settings
+    owns_model: bool
+
+
+class Options(TypedDict, total=False):
+    """The options of `run`: the fields of `Settings`."""
+
+    max_samples: int
+    redraws: int
+    retries: int
+    timeout: float
+    max_tokens: int
+    flag_tokens: int | None
+    in_flight: int
+    first_temperature: float | None
+    temperature: float | None
+    max_steps: int | None
+    budget_calls: int | None
+    budget_tokens: int | None
+    budget_seconds: float | None
+    budget_usd: Decimal | str | float | None
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    allow_identical: bool
+    share_draws: bool
+    remedies: Sequence[str]
+    seed: int
+    record: Record
+
+
+class Changes(TypedDict, total=False):
+    """The options that `resume` may change."""
+
+    max_samples: int
+    redraws: int
+    retries: int
+    timeout: float
+    in_flight: int
+    max_steps: int | None
+    budget_calls: int | None
+    budget_tokens: int | None
+    budget_seconds: float | None
+    budget_usd: Decimal | str | float | None
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    allow_identical: bool
+    remedies: Sequence[str]
+
+
+Asked = Model | str | Callable[..., Any]
+Prices = str | Path | Mapping[str, UnitPrices | Mapping[str, Any]]
+
+
+def combined(model: Asked, fallback: Sequence[Asked], mix: Sequence[Asked]) -> Asked:
+    """Return one model for `model` with those that vote beside it and those that take over from them.
+
+    All by their specs give the spec of all; all objects give an object. Raises UsageError for a blend: whoever made a
+    model closes it, and nobody could tell.
+    """
+    given = [model, *mix, *fallback]
+    if len(given) == 1:
+        return model
+    if all(isinstance(one, str) for one in given):
+        first = MIXED.join(str(one) for one in [model, *mix])
+        return ELSE.join([first, *(str(one) for one in fallback)])
+    if any(isinstance(one, str) for one in given):
+        raise UsageError("models are given both by spec and as objects", remedy="give all of them in one way")
+    voting = [as_model(one) for one in (model, *mix)]
+    voter = Mixture(voting) if mix else voting[0]
+    return Failover([voter, *(as_model(one) for one in fallback)]) if fallback else voter
+
+
+def prices_of(
+    parts: Parts,
+    prices: Prices | None,
+    known: Mapping[str, UnitPrices] | None = None,
+    *,
+    free: bool = False,
+) -> dict[str, UnitPrices]:
+    """Return the unit prices of all models of a run, by spec; none at all where one of them has none.
+
+    The run's own `prices` come first, then those `known` from an earlier part of it, then the price list of
+    genai-prices, if that is installed; `free` says that what then has no price costs nothing. Raises UsageError for a
+    budget in USD of a model without a price: it would hold nothing.
+    """
+    own, found, unpriced = read_prices(prices), {}, []
+    for spec in dict.fromkeys(model.spec for model in members(parts.model)):
+        price = own_price(spec, own) or (known or {}).get(spec) or looked_up(spec) or (FREE if free else None)
+        if price is None:
+            unpriced.append(spec)
+        else:
+            found[spec] = price
+    if unpriced and parts.settings.budget_usd is not None:
+        raise UsageError(
+            f"model {unpriced[0]} has no price, so a budget in USD cannot hold it",
+            remedy="set its price in prices.toml, install mdap[prices], or say --free if it costs nothing",
+        )
+    return {} if unpriced else found
+
+
+def parts_of(
+    task: Task | str,
+    model: Model | str | Callable[..., Any],
+    settings: Callable[[Model], Settings],
+    replace: Sequence[RedFlagCheck] | None,
+    extra: Sequence[RedFlagCheck],
+) -> Parts:
+    """Return what a run is made of; `settings` is given the model, which may prescribe some of them."""
+    chosen, owned = as_model(model), isinstance(model, str)
+    view = TaskView(in_form(task_named(task), getattr(chosen, "prompt_form", None)))
+    chosen = chosen.bind(view.task) if hasattr(chosen, "bind") else chosen
+    decided = settings(chosen)
+    return Parts(view, chosen, redflags.red_flags(decided.flag_tokens, extra=extra, replace=replace), decided, owned)
+
+
+def settings_of(model: Model, options: dict[str, Any]) -> Settings:
+    """Return the settings: what is given, else what the model prescribes, else the defaults."""
+    prescribed = {n: getattr(model, n) for n in ("first_temperature", "temperature") if hasattr(model, n)}
+    unknown_names = options.keys() - set(Settings.__struct_fields__)
+    if unknown_names:
+        raise unknown("option", min(unknown_names), Settings.__struct_fields__)
+    return Settings(**{**prescribed, **options})
+
+
+def changed_settings(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes; raises UsageError for what a resume may not change."""
+    refused = changes.keys() - CHANGEABLE
+    if refused:
+        raise UsageError(
+            f"{min(refused)} cannot change at a resume", remedy=f"what can: {', '.join(sorted(CHANGEABLE))}"
+        )
+    return changes
+
+
+def fingerprint_of(parts: Parts, rule: Rule) -> dict[str, str]:
+    """Return what makes two runs the same run, as text by part."""
+    task = parts.view.task
+    prompt = parts.view.prompt(parts.view.start())
+    return {
+        "task": getattr(task, "spec", f"{type(task).__module__}:{type(task).__qualname__}"),
+        "version": str(getattr(task, "version", "")),
+        "prompt": "\n".join(f"{message.role}: {message.content}" for message in prompt.messages),
+        "prompt_digest": prompt.digest,
+        "model": getattr(parts.model, "identity", parts.model.spec),
+        "rule": rule.spec,
+        "flags": redflags.describe(parts.flags),
+        "settings": msgspec.json.encode(parts.settings.identity()).decode(),
+    }
+
+
+def choose_rule(k: int | None, rule: Rule | str | None) -> Rule:
+    """Return the rule that `k` or `rule` names, ahead_by_k:3 without either; both are a UsageError."""
+    if k is not None and rule is not None:
+        raise UsageError(f"both k={k} and rule={rule} are given", remedy="k is short for rule ahead_by_k:k: give one")
+    if rule is None:
+        return rule_named(f"ahead_by_k:{DEFAULT_K if k is None else k}")
+    return rule_named(rule) if isinstance(rule, str) else rule
