@@ -298,7 +298,7 @@ async def test_with_a_token_every_host_may_call_that_has_it_and_none_that_has_no
         await model.close()
 
 
-@pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"}])
+@pytest.mark.parametrize("headers", [{"Origin": "https://example.com"}, {"Origin": "null"}, {"Host": "example.com"}])
 async def test_without_a_token_a_web_page_of_another_site_cannot_call_the_server(headers: dict[str, str]) -> None:
     adder = Adder()
     async with await serve(adder) as server:

@@ -34,7 +34,10 @@ COMMANDS = {
         "probe:probe",
         "Find out by a few calls which parameters a model takes, and whether its replies are independent.",
     ),
-    "serve": ("serve:serve", "Serve a model as an OpenAI-compatible endpoint, which can be told to misbehave."),
+    "serve": (
+        "serve:serve",
+        "Serve a model in the OpenAI, Anthropic and Google dialects; it can be told to misbehave.",
+    ),
 }
 
 

@@ -7,6 +7,20 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+Rate = Annotated[
+    str | None, Parameter(help='Limits a minute, such as "requests=600,tokens=200000"; beyond them is a 429.')
+]
+Refuse = Annotated[
+    str | None, Parameter(help='Parameters answered with a 400 that names them, such as "temperature,seed".')
+]
+IgnoreSeed = Annotated[bool, Parameter(negative="", help="Answer as from a cache: the same reply to the same prompt.")]
+CachePrompts = Annotated[
+    bool, Parameter(negative="", help="Report the part of a prompt that was seen before as cached tokens.")
+]
+Log = Annotated[
+    Path | None, Parameter(help="File that each call is appended to, a line of JSON: its id, tokens, what struck.")
+]
+
 
 def serve(
     model: Annotated[str, Parameter(help="Such as simulated:p=0.98.")],
@@ -26,22 +40,12 @@ def serve(
         Parameter(env_var="MDAP_SERVE_TOKEN", show_env_var=True, help="What callers must send as their key."),
     ] = None,
     seed: Annotated[int, Parameter(help="Settles the chaos, and the replies to requests without a seed.")] = 0,
-    rate: Annotated[
-        str | None, Parameter(help='Limits a minute, such as "requests=600,tokens=200000"; beyond them is a 429.')
-    ] = None,
-    refuse: Annotated[
-        str | None, Parameter(help='Parameters answered with a 400 that names them, such as "temperature,seed".')
-    ] = None,
-    ignore_seed: Annotated[
-        bool, Parameter(negative="", help="Answer as from a cache: the same reply to the same prompt.")
-    ] = False,
-    cache_prompts: Annotated[
-        bool, Parameter(negative="", help="Report the part of a prompt that was seen before as cached tokens.")
-    ] = False,
+    rate: Rate = None,
+    refuse: Refuse = None,
+    ignore_seed: IgnoreSeed = False,
+    cache_prompts: CachePrompts = False,
     batch_delay: Annotated[float, Parameter(help="Seconds before a batch is worked on.")] = 0.0,
-    log: Annotated[
-        Path | None, Parameter(help="File that each call is appended to, a line of JSON: its id, tokens, what struck.")
-    ] = None,
+    log: Log = None,
 ) -> int:
     """Serve a model in the OpenAI, Anthropic and Google dialects; it can be told to misbehave.
 

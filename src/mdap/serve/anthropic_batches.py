@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from aiohttp import web
 
-from mdap.serve import anthropic
+import mdap.serve.anthropic as anthropic
 from mdap.serve.batches import WINDOW, Batch, Batches, Entry
 from mdap.serve.dialect import Fault, encode, where_and_what
 

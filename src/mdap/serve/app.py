@@ -19,9 +19,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from yarl import URL
 
+import mdap.serve.anthropic as anthropic
+import mdap.serve.anthropic_batches as anthropic_batches
+import mdap.serve.google as google
+import mdap.serve.openai as openai
 from mdap.core.errors import UsageError
 from mdap.protocols import Model, Task
-from mdap.serve import anthropic, anthropic_batches, google, openai
 from mdap.serve.batches import Batches
 from mdap.serve.calls import Calls, Sent, Ways
 from mdap.serve.chaos import Chaos, parse_chaos

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 from aiohttp import BodyPartReader, web
 
-from mdap.serve import openai
+import mdap.serve.openai as openai
 from mdap.serve.batches import WINDOW, Batch, Batches, Entry
 from mdap.serve.dialect import Fault, encode
 
