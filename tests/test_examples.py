@@ -14,7 +14,7 @@ from tests.docs_runner import matches
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-SLOW = {"demo"}
+SLOW = {"demo", "parsers"}
 
 
 def shown_output(source: str) -> str | None:

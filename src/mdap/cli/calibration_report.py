@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mdap.cli.report import duration, pairs, plain_console
 from mdap.core.calibrated import Calibration, ModelCalibration
-from mdap.core.calibration import Clustering, Kind, Range, Sort
+from mdap.core.calibration import LEVEL, Clustering, Kind, Range, Sort
 from mdap.core.errors import UsageError
 from mdap.core.evidence import Share
 from mdap.core.history import RunHead
@@ -53,7 +53,7 @@ def _print_model(console: Console, model: ModelCalibration, made: Calibration) -
         console.print(f"  {model.unsettled:,} states that votes could not settle count as wrong")
     console.print(_kinds_table(model.kinds))
     for kind in model.kinds:
-        console.print(pairs(_kind_rows(kind, len(model.kinds) > 1)))
+        console.print(pairs(_kind_rows(kind, len(model.kinds))))
     verdict = model.verdict
     if verdict.k is None:
         rows: list[tuple[str, str | Text]] = [("k", f"none: {verdict.refusal}")]
@@ -75,7 +75,7 @@ def _kinds_table(kinds: Sequence[Kind]) -> Table:
     return table
 
 
-def _kind_rows(kind: Kind, named: bool) -> list[tuple[str, str | Text]]:
+def _kind_rows(kind: Kind, kinds: int) -> list[tuple[str, str | Text]]:
     rows: list[tuple[str, str]] = []
     if kind.flags:
         rows.append(("flags", ", ".join(f"{name} {count:,}" for name, count in kind.flags.items())))
@@ -86,8 +86,8 @@ def _kind_rows(kind: Kind, named: bool) -> list[tuple[str, str | Text]]:
         took = kind.latency
         rows.append(("latency", f"median {took.median:.3g} s, p90 {took.p90:.3g} s, sigma {took.sigma:.2f}"))
     if kind.timing is not None:
-        rows.append(("and truth", _timed(kind)))
-    return [(f"{name} ({kind.name})" if named and kind.name else name, text) for name, text in rows]
+        rows.append(("and truth", _timed(kind, LEVEL / kinds)))
+    return [(f"{name} ({kind.name})" if kinds > 1 and kind.name else name, text) for name, text in rows]
 
 
 def _hard(sort: Sort, easy: Sort) -> str:
@@ -106,10 +106,10 @@ def _piled(clustering: Clustering, what: str) -> str:
     return f"{seen}: no sign that {what} pile up (p-value {clustering.p_value:.2g})"
 
 
-def _timed(kind: Kind) -> str:
+def _timed(kind: Kind, level: float) -> str:
     timing = kind.timing
     assert timing is not None
-    if timing.p_value >= 0.05:
+    if timing.p_value >= level:
         return f"no sign that wrong votes ({timing.first:,}) take more or less time than right ones"
     more = "more" if timing.chance > 0.5 else "less"
     return (

@@ -199,7 +199,8 @@ def _commonest_wrong(wrong: float, most: float, repeated: Sequence[Repeated]) ->
         spread_of([(r.same, r.votes) for r in repeated]),
     )
     high = min(most, math.sqrt(most * same.high))
-    value = min(wrong, math.sqrt(wrong * same.value)) if same.trials else wrong
+    # Half a vote more for the same answer: that none was seen does not make q nothing.
+    value = min(wrong, math.sqrt(wrong * (same.hits + 0.5) / (same.trials + 1))) if same.trials else wrong
     return Range(min(same.low, value), value, max(high, value))
 
 
