@@ -31,6 +31,7 @@ from mdap.engine.growth import Growth, context_of
 from mdap.engine.independence import Independence
 from mdap.engine.ledger import listed
 from mdap.engine.poll import Poll
+from mdap.engine.remedies import Means, remedied
 from mdap.engine.segment import drive
 from mdap.engine.stack import stacked
 from mdap.engine.taskview import TaskView
@@ -51,9 +52,11 @@ from mdap.parts import (
     parts_of,
     prices_of,
     settings_of,
+    with_k,
 )
 from mdap.protocols import Clock, Journal, Rule, Task
 from mdap.result import Reopen, Result
+from mdap.spare import SpareModels
 from mdap.tasks.catalog import restored
 
 # A task that says neither how many steps it has nor when it is over still ends, and says so.
@@ -203,7 +206,9 @@ async def _drive(
 
     tariffs = {spec: Tariff(price) for spec, price in prices.items()}
     around = listed(log.list_attempt) if settings.record == "samples" else None
-    complete, model = stacked(parts.model, settings, meter, clock, log.retried, emit, tariffs=tariffs, around=around)
+    stack = partial(stacked, settings=settings, meter=meter, clock=clock, retried=log.retried, emit=emit, around=around)
+    complete, model = stack(parts.model, tariffs=tariffs)
+    spare = SpareModels(parts, prices, lambda model, tariffs: stack(model, tariffs=tariffs), view.task)
     _take_up(model, book.condition, log)
     growth = Growth(context_of(parts.model))
     asking = Asking(
@@ -217,12 +222,13 @@ async def _drive(
         warn=partial(warn, emit),
         watch=_watch(parts.model, settings),
     )
-    polls = {} if book.ballot is None else {book.ballot.step: _reopened(book.ballot, view, rule)}
+    polls = {} if book.ballot is None else {book.ballot.step: reopened(book.ballot, view, rule)}
 
-    async def vote(step: Step) -> Decision:
+    async def vote(asking: Asking, step: Step) -> Decision:
         return await do_voting(asking, rule, step, polls)
 
-    decide = durable(vote, log, emit)
+    means = Means(asking, polls, vote, log.leave, log.act, spare.complete)
+    decide = durable(remedied(partial(vote, asking), settings.remedies, means), log, emit)
     meter.tell(Started(run, head.task, head.model, rule.spec, book.steps, total, book.totals))
     try:
         await drive(view, log, meter, polls, decide, settings.max_steps or total or MOST_STEPS)
@@ -233,6 +239,7 @@ async def _drive(
         # A model that was handed in may serve other runs at this moment: whoever made it closes it.
         if parts.owns_model:
             await close(parts.model)
+        await spare.close()
     return Result(journal, run, view, rule, reopen)
 
 
@@ -298,9 +305,11 @@ async def close(model: object) -> None:
         await closing()
 
 
-def _reopened(opened: OpenBallot, view: TaskView, rule: Rule) -> Poll:
+def reopened(opened: OpenBallot, view: TaskView, rule: Rule, item: int = 0) -> Poll:
     """Return the ballot that an earlier segment left open, with moves of the task's own types."""
-    step = Step(opened.step, view.load(opened.state), opened.kind)
+    step = Step(opened.step, view.load(opened.state), opened.kind, item)
+    if opened.k is not None:
+        rule = with_k(rule, opened.k)
     votes = tuple((slot, Vote(vote.key, view.loaded(vote.move))) for slot, vote in opened.votes)
     return Poll(step, rule, msgspec.structs.replace(opened, votes=votes))
 

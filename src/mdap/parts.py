@@ -187,6 +187,14 @@ def fingerprint_of(parts: Parts, rule: Rule) -> dict[str, str]:
     }
 
 
+def with_k(rule: Rule, k: int) -> Rule:
+    """Return the same rule with another k; raises UsageError for a rule that has none."""
+    name, sign, parts = rule.spec.partition(":")
+    if not sign or parts.partition(",")[0] != str(rule.k):
+        raise UsageError(f"the rule {rule.spec} has no k to be set", remedy="accept a candidate, or override the step")
+    return rule_named(":".join([name, ",".join([str(k), *parts.split(",")[1:]])]))
+
+
 def choose_rule(k: int | None, rule: Rule | str | None) -> Rule:
     """Return the rule that `k` or `rule` names, ahead_by_k:3 without either; both are a UsageError."""
     if k is not None and rule is not None:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from mdap.core.records import Decision, Status, Totals
+from mdap.core.records import Decision, RowStatus, Status, Totals
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):
@@ -70,6 +70,22 @@ class StepUndecided(msgspec.Struct, frozen=True, tag="undecided"):
     reason: str
 
 
+class Remedied(msgspec.Struct, frozen=True, tag="remedied"):
+    """A step was undecided, as `reason` says, and `remedy` is taken for it."""
+
+    step: int
+    remedy: str
+    reason: str
+
+
+class RowSettled(msgspec.Struct, frozen=True, tag="row"):
+    """A row of a map has come to its end for now; `reason` is empty where it is done."""
+
+    row: int
+    status: RowStatus
+    reason: str = ""
+
+
 class RunEnded(msgspec.Struct, frozen=True, tag="ended"):
     """The segment ended."""
 
@@ -77,7 +93,9 @@ class RunEnded(msgspec.Struct, frozen=True, tag="ended"):
     reason: str
 
 
-Event: TypeAlias = Started | Called | Flagged | Retried | Warned | StepDecided | StepUndecided | RunEnded
+Event: TypeAlias = (
+    Started | Called | Flagged | Retried | Warned | StepDecided | StepUndecided | Remedied | RowSettled | RunEnded
+)
 
 
 class Progress(msgspec.Struct):

@@ -60,6 +60,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         caps = ("max_samples", "max_tokens", "in_flight", "flag_tokens", "max_steps")
         for name in (*caps, "requests_per_minute", "tokens_per_minute"):
             _at_least(name, getattr(self, name), 1)
+        msgspec.structs.force_setattr(self, "remedies", tuple(self.remedies))
         if self.budget_usd is not None:
             msgspec.structs.force_setattr(self, "budget_usd", amount_of(self.budget_usd))
         for name in ("redraws", "retries", "budget_calls", "budget_tokens", "budget_seconds"):

@@ -27,7 +27,10 @@ class Slot:
 
 
 class Poll:
-    """A ballot while it is open: its slots in the order asked. It outlives a stop as an `OpenBallot`."""
+    """A ballot while it is open: its slots in the order asked. It outlives a stop as an `OpenBallot`.
+
+    `remedy` is what is being tried since its caps ran out; `cap`, in place of the run's, what a person granted it.
+    """
 
     def __init__(self, step: Step, rule: Rule, opened: OpenBallot | None = None) -> None:
         self.step = step
@@ -36,6 +39,9 @@ class Poll:
         self.waiting = 0  # the first slot that is not counted yet
         self.taken = 0  # samples used, those of earlier segments included
         self.on_vote: Callable[[], None] | None = None
+        self.remedy = ""
+        self.cap: int | None = None
+        self._k: int | None = None
         self._votes: dict[bytes, Vote] = {}
         self._groups: dict[bytes, bytes] = {}
         if opened is not None:
@@ -43,9 +49,22 @@ class Poll:
 
     def _restore(self, opened: OpenBallot) -> None:
         votes, redraws = dict(opened.votes), dict(opened.redraws)
-        self.taken = opened.taken
-        self.slots = [Slot(n, redraws.get(n, 0), votes.get(n)) for n in range(max([*votes, *redraws], default=-1) + 1)]
+        self.taken, self.remedy, self.cap, self._k = opened.taken, opened.remedy, opened.cap, opened.k
+        asked = max([*votes, *redraws, *opened.void], default=-1) + 1
+        self.slots = [Slot(n, redraws.get(n, 0), votes.get(n)) for n in range(asked)]
+        for number in opened.void:
+            self.slots[number].void = True
         self.count()
+
+    def anew(self, remedy: str) -> Poll:
+        """Return an empty ballot on the same step by the same rule; its slots go on behind those of this one."""
+        poll = Poll(self.step, self.ballot.rule)
+        poll.remedy = remedy
+        poll.slots = [Slot(number) for number in range(len(self.slots))]
+        for slot in poll.slots:
+            slot.void = True
+        poll.count()
+        return poll
 
     def count(self) -> None:
         """Cast the votes of all slots up to the first that has none yet."""
@@ -94,8 +113,12 @@ class Poll:
             self.step.state,
             self.step.kind,
             votes=tuple((slot.number, slot.vote) for slot in self.slots if slot.vote is not None),
-            redraws=tuple((slot.number, slot.redraws) for slot in self.slots if slot.vote is None),
+            redraws=tuple((slot.number, slot.redraws) for slot in self.slots if slot.vote is None and not slot.void),
             samples=self.samples(),
             taken=self.taken,
             reason=reason,
+            void=tuple(slot.number for slot in self.slots if slot.void),
+            remedy=self.remedy,
+            k=self._k,
+            cap=self.cap,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -70,17 +70,16 @@ class TaskView:
     def prompt(self, state: State) -> Prompt:
         """Return the messages for a state with their digest."""
         with self._in["prompt"]:
-            given = self.task.prompt(state)
-            messages = (Message("user", given),) if isinstance(given, str) else tuple(given)
-            digest = blake2b(digest_size=16)
-            for message in messages:
-                digest.update(f"{message.role}\0{message.content}\0".encode())
-        return Prompt(messages, digest.hexdigest())
+            return rendered(self.task.prompt(state))
 
     def read(self, text: str, state: State) -> Vote:
         """Return the vote that a reply is; raises RedFlag if the task's parser or oracle refuses it."""
         with self._in["parse"]:
             move = self._parse(text, state)
+        return self.vote(move, state)
+
+    def vote(self, move: Move, state: State) -> Vote:
+        """Return the vote that a move is; raises RedFlag if the oracle refuses it."""
         with self._in["check"]:
             reason = None if self.check is None else self.check(state, move)
         if reason:
@@ -170,3 +169,12 @@ class TaskView:
 
 def _typed(value: Any, kind: Any) -> Any:
     return value if kind is None else msgspec.convert(value, kind)
+
+
+def rendered(given: str | Sequence[Message]) -> Prompt:
+    """Return what a task wants to ask, text or messages, as a prompt."""
+    messages = (Message("user", given),) if isinstance(given, str) else tuple(given)
+    digest = blake2b(digest_size=16)
+    for message in messages:
+        digest.update(f"{message.role}\0{message.content}\0".encode())
+    return Prompt(messages, digest.hexdigest())

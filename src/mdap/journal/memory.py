@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import msgspec
 
 from mdap.core.errors import JournalError
-from mdap.core.history import Book, Decided, Entry, History, RunHead, Snapshot
-from mdap.core.records import ABSENT, Sample
-from mdap.journal import refusals, rows
+from mdap.core.history import Acted, Attempted, Book, Decided, Entry, History, RowDecided, RowEnded, RunHead, Snapshot
+from mdap.core.records import ABSENT, Attempt, Sample
+from mdap.journal import mapped, refusals, rows
 from mdap.journal.claim import busy
 
 
@@ -25,6 +25,10 @@ class _Run(msgspec.Struct):
     decisions: list[bytes]
     snapshots: dict[int, bytes]
     samples: dict[int, dict[tuple[int, int], str]]
+    attempts: list[str] = msgspec.field(default_factory=list)
+    row_steps: dict[int, list[bytes]] = msgspec.field(default_factory=dict)
+    row_ends: dict[int, str] = msgspec.field(default_factory=dict)
+    acts: list[str] = msgspec.field(default_factory=list)
     claimed: bool = False
 
 
@@ -70,8 +74,16 @@ class MemoryJournal:
             if entry.step > kept.book.steps:
                 raise refusals.gap(run, "snapshot", entry.step, kept.book.steps)
             kept.snapshots[entry.step] = rows.pack(entry.state, f"the state of step {entry.step}").encode()
+        elif type(entry) is RowDecided:
+            kept.row_steps.setdefault(entry.item, []).append(mapped.row_step(0, entry))
+        elif isinstance(entry, RowEnded):
+            kept.row_ends[entry.item] = rows.pack(entry, f"row {entry.item}")
+        elif isinstance(entry, Attempted):
+            kept.attempts.append(rows.attempt_text(entry.attempt))
         else:
             entry = rows.copy(entry)
+            if isinstance(entry, Acted):
+                kept.acts.append(rows.pack(entry, "an act"))
         for step, slot, redraw, sample in samples:
             kept.samples.setdefault(step, {})[slot, redraw] = sample
         kept.book.add(entry)
@@ -121,6 +133,32 @@ class MemoryJournal:
         """Return the recorded samples of one step, an open ballot's included, by slot and redraw."""
         kept = self._run(run).samples.get(step, {})
         return [rows.unpack(kept[draw], Sample) for draw in sorted(kept)]
+
+    def attempts(self, run: str) -> Iterator[Attempt]:
+        """Yield the attempts at calls that were listed, in the order in which they ended."""
+        yield from (rows.unpack(text, Attempt) for text in self._run(run).attempts)
+
+    def row_decisions(self, run: str, start: int = 0) -> Iterator[RowDecided]:
+        """Yield the decisions about rows from row `start` on, by row and step."""
+        kept = self._run(run).row_steps
+        for item in sorted(item for item in kept if item >= start):
+            yield from (mapped.row_decided(*fields[1:8]) for fields in map(msgspec.json.decode, kept[item]))
+
+    def row_samples(self, run: str, item: int, step: int) -> list[Sample]:
+        """Return the recorded samples of one decided step of a row."""
+        kept = self._run(run).row_steps.get(item, [])
+        found = [fields[8] for fields in map(msgspec.json.decode, kept) if fields[2] == step and fields[8] is not None]
+        return rows.unpack(found[0], list[Sample]) if found else []
+
+    def row_ends(self, run: str, start: int = 0) -> Iterator[RowEnded]:
+        """Yield where rows stand that are not simply done, from row `start` on."""
+        kept = self._run(run).row_ends
+        yield from (rows.unpack(kept[item], RowEnded) for item in sorted(kept) if item >= start)
+
+    def acts(self, run: str) -> list[Acted]:
+        """Return what was done about steps that their caps had left undecided, by row and step, oldest first."""
+        found = [rows.unpack(text, Acted) for text in self._run(run).acts]
+        return sorted(found, key=lambda entry: (entry.item, entry.step))
 
     def close(self) -> None:
         """Take no more entries; what there is can still be read. Safe to call twice."""

@@ -10,7 +10,7 @@ import msgspec
 
 from mdap.core.errors import JournalError
 from mdap.core.history import Book, Decided, Entry, Opened, Snapshot
-from mdap.core.records import OpenBallot, Sample
+from mdap.core.records import Attempt, OpenBallot, Sample
 
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
@@ -98,9 +98,24 @@ def samples_of(entry: Entry) -> list[tuple[int, int, int, str]]:
     return [(kept.step, s.slot, s.redraw, pack(_Stored(*msgspec.structs.astuple(s)), what)) for s in kept.samples]
 
 
+def stored(samples: Iterable[Sample]) -> list[Sample]:
+    """Return samples that encode to JSON without their defaults."""
+    return [_Stored(*msgspec.structs.astuple(sample)) for sample in samples]
+
+
 def sample_rows(run: int, entry: Entry) -> list[bytes]:
     """Return the samples of an entry as JSON arrays [run, step, slot, redraw, sample], the sample a string."""
     return [_encode((run, *sample)) for sample in samples_of(entry)]
+
+
+def attempt_text(attempt: Attempt) -> str:
+    """Return an attempt as JSON without its defaults."""
+    return pack(attempt, f"an attempt of step {attempt.step}")
+
+
+def attempt_row(run: int, number: int, text: str) -> bytes:
+    """Return an attempt as the JSON array [run, number, attempt], the attempt a string."""
+    return _encode((run, number, text))
 
 
 def book_row(run: int, entries: int, book: Book) -> bytes:

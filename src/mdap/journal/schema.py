@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from mdap.core.errors import JournalError
+from mdap.journal import mapped
 
 Synchronous = Literal["FULL", "NORMAL"]
 
@@ -32,13 +33,20 @@ CREATE TABLE samples (
     PRIMARY KEY (run, step, slot, redraw)
 ) STRICT, WITHOUT ROWID;
 """
+# Younger than the format: a file that an older mdap made lacks it until a run is written to it.
+ATTEMPTS = """
+CREATE TABLE IF NOT EXISTS attempts (
+    run INTEGER NOT NULL, number INTEGER NOT NULL, attempt TEXT NOT NULL, PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID;
+"""
 
-COMMIT = "INSERT INTO batch VALUES (?, ?, ?, ?)"
+COMMIT = "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 # One statement is one transaction. SQLite runs it, commit and sync included, without the interpreter's lock; taken
 # apart, each statement would have to win that lock back from a busy event loop, which can take 5 ms every time.
 _BATCH = """
-CREATE TEMP VIEW batch AS SELECT NULL AS decisions, NULL AS snapshots, NULL AS samples, NULL AS books;
+CREATE TEMP VIEW batch AS SELECT NULL AS decisions, NULL AS snapshots, NULL AS samples, NULL AS attempts,
+    NULL AS row_steps, NULL AS row_ends, NULL AS acts, NULL AS books;
 CREATE TEMP TRIGGER commit_batch INSTEAD OF INSERT ON batch BEGIN
     INSERT INTO decisions SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
         json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]')
@@ -48,6 +56,9 @@ CREATE TEMP TRIGGER commit_batch INSTEAD OF INSERT ON batch BEGIN
     {snapshot}
     REPLACE INTO samples SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
         json_extract(value, '$[3]'), json_extract(value, '$[4]') FROM json_each(new.samples);
+    INSERT INTO attempts SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+        FROM json_each(new.attempts);
+    {mapped}
     REPLACE INTO books SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
         FROM json_each(new.books);
     {inside}
@@ -109,14 +120,23 @@ def connect(path: Path, synchronous: Synchronous, timeout: float) -> sqlite3.Con
 
 def prepare_commits(connection: sqlite3.Connection, on_point: Callable[[str], None] | None) -> None:
     """Make `COMMIT` known to this connection; `on_point` is called inside of it, where it is given."""
-    points = {"snapshot": "", "inside": ""}
+    points = {"snapshot": "", "inside": "", "mapped": mapped.BATCH}
     if on_point is not None:
         connection.create_function("point", 1, on_point)
         points["snapshot"] = "SELECT point('snapshot') WHERE new.snapshots IS NOT NULL;"
         points["inside"] = "SELECT point('inside-commit');"
+    # Asked first: what would change nothing would still wait for whoever is writing.
+    if not has_attempts(connection):
+        connection.execute(ATTEMPTS)
+    mapped.make_tables(connection)
     connection.executescript(_BATCH.format_map(points))
     # The writer checkpoints by itself, when nobody waits for it.
     connection.execute("PRAGMA wal_autocheckpoint=0")
+
+
+def has_attempts(connection: sqlite3.Connection) -> bool:
+    """Say whether the file has a table of attempts."""
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'attempts'").fetchone() is not None
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, timeout: float) -> None:
@@ -127,7 +147,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, timeout: float) -> None
     connection.execute("BEGIN IMMEDIATE")
     # Asked again under the lock: another process may have made the tables in between.
     if _version(connection, path) == 0:
-        for statement in TABLES.split(";"):
+        for statement in (TABLES + ATTEMPTS + mapped.TABLES).split(";"):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version={VERSION}")

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from mdap.core.errors import JournalError
-from mdap.core.history import Book, Decided, Entry, History, RunHead, Snapshot
-from mdap.core.records import ABSENT, Sample
-from mdap.journal import refusals, rows
+from mdap.core.history import Acted, Attempted, Book, Decided, Entry, History, RowDecided, RowEnded, RunHead, Snapshot
+from mdap.core.records import ABSENT, Attempt, Sample
+from mdap.journal import mapped, refusals, rows
 from mdap.journal.claim import RunLock, busy
-from mdap.journal.schema import COMMIT, Synchronous, connect, explained, prepare_commits
+from mdap.journal.schema import COMMIT, Synchronous, connect, explained, has_attempts, prepare_commits
 from mdap.journal.writer import Writer
 
 # Pages of the write-ahead log before it is copied into the file: 4 MB, which a reader after a crash replays in 10 ms.
@@ -37,11 +37,11 @@ class _Lane:
         self.claimed = False
 
 
-# The lane, the entry, its row (a decision's or a snapshot's) and the rows of its samples.
+# The lane, the entry, its row (a decision's or a snapshot's, an attempt's text) and the rows of its samples.
 _Job: TypeAlias = tuple[_Lane, Entry, bytes, list[bytes]]
 
 
-class SqliteJournal:
+class SqliteJournal(mapped.MappedReads):
     """A journal in the file `path`; the first `create` makes it and its folders.
 
     `synchronous` FULL syncs every commit; NORMAL can lose the last commits to a power cut, not to a crash of the
@@ -133,6 +133,12 @@ class SqliteJournal:
             if entry.step > lane.next_step:
                 raise refusals.gap(run, "snapshot", entry.step, lane.next_step)
             return writer.put((lane, entry, rows.snapshot_row(lane.number, entry), []))
+        if type(entry) is RowDecided:
+            return writer.put((lane, entry, mapped.row_step(lane.number, entry), []))
+        if isinstance(entry, RowEnded):
+            return writer.put((lane, entry, mapped.row_end(lane.number, entry), []))
+        if isinstance(entry, Attempted):
+            return writer.put((lane, entry, rows.attempt_text(entry.attempt).encode(), []))
         # It lives on in the book alone; a copy, because the writer folds it in when the caller may have changed it.
         return writer.put((lane, rows.copy(entry), b"", rows.sample_rows(lane.number, entry)))
 
@@ -186,6 +192,22 @@ class SqliteJournal:
             "SELECT sample FROM samples WHERE run = ? AND step = ? ORDER BY slot, redraw", self._load(run)[0], step
         )
         return [rows.unpack(text, Sample) for (text,) in found]
+
+    def attempts(self, run: str) -> Iterator[Attempt]:
+        """Yield the attempts at calls that were listed, in the order in which they ended."""
+        self._flush()
+        number, after = self._load(run)[0], 0
+        with self._lock, explained(self.path):
+            if not has_attempts(self._open()):
+                return
+        while page := self._read(
+            "SELECT number, attempt FROM attempts WHERE run = ? AND number > ? ORDER BY number LIMIT ?",
+            number,
+            after,
+            _READ_AT_ONCE,
+        ):
+            yield from (rows.unpack(text, Attempt) for _, text in page)
+            after = page[-1][0]
 
     def close(self) -> None:
         """Make all durable, move the log into the file, and let go of it. Safe to call twice.
@@ -311,6 +333,10 @@ class SqliteJournal:
         decisions: list[bytes] = []
         snapshots: list[bytes] = []
         samples: list[bytes] = []
+        attempts: list[bytes] = []
+        row_steps: list[bytes] = []
+        row_ends: dict[tuple[int, int], bytes] = {}
+        acts: list[bytes] = []
         lanes: dict[int, _Lane] = {}
         for lane, entry, row, sample_rows in batch:
             lane.book.add(entry)
@@ -318,12 +344,21 @@ class SqliteJournal:
             lanes[lane.number] = lane
             if type(entry) is Decided:
                 decisions.append(row)
+            elif type(entry) is RowDecided:
+                row_steps.append(row)
+            elif isinstance(entry, RowEnded):
+                row_ends[lane.number, entry.item] = row
+            elif isinstance(entry, Acted):
+                acts.append(mapped.act_row(lane.number, lane.entries, entry))
+            elif isinstance(entry, Attempted):
+                attempts.append(rows.attempt_row(lane.number, lane.entries, row.decode()))
             elif row:
                 snapshots.append(row)
             if sample_rows:
                 samples += sample_rows
         books = [rows.book_row(lane.number, lane.entries, lane.book) for lane in lanes.values()]
-        values = [rows.array(part) for part in (decisions, snapshots, samples, books)]
+        parts = (decisions, snapshots, samples, attempts, row_steps, row_ends.values(), acts, books)
+        values = [rows.array(part) for part in parts]
         # What the log grows by, about: the rows, and two pages a run that hold more than what is new.
         self._pages += 2 + 2 * len(lanes) + sum(len(value) for value in values if value) // 4096
         self._point("before-commit")
