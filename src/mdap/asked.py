@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -25,7 +26,7 @@ from mdap.engine.judging import Judge
 from mdap.models.catalog import as_model
 from mdap.models.judging import Judging
 from mdap.observers import Observer
-from mdap.parts import choose_rule
+from mdap.parts import Prices, choose_rule
 from mdap.protocols import Clock, Journal, Model
 from mdap.result import Result
 from mdap.tasks.question import Question
@@ -85,6 +86,11 @@ class AskOptions(TypedDict, total=False):
     budget_calls: int | None
     budget_tokens: int | None
     budget_seconds: float | None
+    budget_usd: Decimal | str | float | None
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    allow_identical: bool
+    share_draws: bool
     seed: int
 
 
@@ -115,6 +121,8 @@ async def ask(
     key: str | Key | Judged | None = None,
     p: float | None = None,
     journal: Journal | str | Path | None = None,
+    prices: Prices | None = None,
+    free: bool = False,
     red_flags: Sequence[RedFlagCheck] | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
@@ -139,6 +147,8 @@ async def ask(
         model,
         rule=chosen,
         journal=journal,
+        prices=prices,
+        free=free,
         red_flags=red_flags,
         extra_flags=extra_flags,
         on_event=on_event,

@@ -16,7 +16,7 @@ from mdap.core.keys import Judged, Key
 from mdap.core.records import Message
 from mdap.core.redflags import RedFlagCheck
 from mdap.observers import Observer
-from mdap.parts import Changes, Options
+from mdap.parts import Asked, Changes, Options, Prices, combined
 from mdap.protocols import Clock, Journal, Model, Rule, Task
 from mdap.result import Result
 
@@ -63,12 +63,16 @@ async def _closing(model: object, work: Coroutine[Any, Any, T]) -> T:
 
 def run(
     task: Task | str,
-    model: Model | str | Callable[..., Any],
+    model: Asked,
     *,
+    fallback: Sequence[Asked] = (),
+    mix: Sequence[Asked] = (),
     k: int | None = None,
     rule: Rule | str | None = None,
     journal: Journal | str | Path | None = None,
     calibration: Calibration | str | Path | None = None,
+    prices: Prices | None = None,
+    free: bool = False,
     red_flags: Sequence[RedFlagCheck] | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
@@ -76,20 +80,23 @@ def run(
     **options: Unpack[Options],
 ) -> Result:
     """Return the result of one task, run to its end: see `mdap.aio.run`, of which this is the blocking form."""
+    all_models = combined(model, fallback, mix)
     work = api.run(
         task,
-        model,
+        all_models,
         k=k,
         rule=rule,
         journal=journal,
         calibration=calibration,
+        prices=prices,
+        free=free,
         red_flags=red_flags,
         extra_flags=extra_flags,
         on_event=on_event,
         clock=clock,
         **options,
     )
-    return wait(_closing(model, work))
+    return wait(_closing(all_models, work))
 
 
 def resume(
@@ -97,9 +104,11 @@ def resume(
     *,
     journal: Journal | str | Path,
     task: Task | str | None = None,
-    model: Model | str | Callable[..., Any] | None = None,
+    model: Asked | None = None,
     rule: Rule | str | None = None,
     calibration: Calibration | str | Path | None = None,
+    prices: Prices | None = None,
+    free: bool = False,
     red_flags: Sequence[RedFlagCheck] | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     accept_changes: bool = False,
@@ -115,6 +124,8 @@ def resume(
         model=model,
         rule=rule,
         calibration=calibration,
+        prices=prices,
+        free=free,
         red_flags=red_flags,
         extra_flags=extra_flags,
         accept_changes=accept_changes,
@@ -132,6 +143,8 @@ def calibrate(
     samples: int = 1000,
     target: float = 0.95,
     steps: int | None = None,
+    prices: Prices | None = None,
+    free: bool = False,
     red_flags: Sequence[RedFlagCheck] | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
@@ -146,6 +159,8 @@ def calibrate(
         samples=samples,
         target=target,
         steps=steps,
+        prices=prices,
+        free=free,
         red_flags=red_flags,
         extra_flags=extra_flags,
         on_event=on_event,
@@ -172,6 +187,8 @@ def ask(
     key: str | Key | Judged | None = None,
     p: float | None = None,
     journal: Journal | str | Path | None = None,
+    prices: Prices | None = None,
+    free: bool = False,
     red_flags: Sequence[RedFlagCheck] | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
@@ -192,6 +209,8 @@ def ask(
         key=key,
         p=p,
         journal=journal,
+        prices=prices,
+        free=free,
         red_flags=red_flags,
         extra_flags=extra_flags,
         on_event=on_event,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any, Literal, Unpack
 
@@ -16,6 +16,7 @@ from mdap.core.calibration import AGAIN, kinds_of
 from mdap.core.errors import UsageError
 from mdap.core.history import Spend
 from mdap.core.plain import plain
+from mdap.core.prices import Tariff, UnitPrices
 from mdap.core.records import State
 from mdap.core.redflags import RedFlagCheck
 from mdap.core.scaling.checks import target as checked_target
@@ -26,7 +27,7 @@ from mdap.engine.calling import Meter
 from mdap.engine.stack import stacked
 from mdap.engine.vote import Asking
 from mdap.observers import Observer, fan_out
-from mdap.parts import Options, Parts, choose_rule, fingerprint_of, parts_of, settings_of
+from mdap.parts import Options, Parts, Prices, choose_rule, fingerprint_of, parts_of, prices_of, settings_of
 from mdap.protocols import Clock, Model, Task
 
 # Steps of a task that has no `sample` are met by walking its answers from the start, no farther than this.
@@ -54,6 +55,8 @@ async def calibrate(
     samples: int = 1000,
     target: float = 0.95,
     steps: int | None = None,
+    prices: Prices | None = None,
+    free: bool = False,
     red_flags: Sequence[RedFlagCheck] | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
@@ -68,7 +71,7 @@ async def calibrate(
     what votes with a margin of 6 settle on. Four fifths of the samples are of different states, the others of those
     that went wrong. `steps` and `target` are those of the run to come (the task's own, where it knows them).
     `on_prospect` is told, before the first call, what each model will take. The options are those of `run`; budgets
-    are of each model, and end its drawing early.
+    are of each model, and end its drawing early; `prices` and `free` say what its calls cost.
 
     A model for which voting cannot help is in the result with its reason; its `k` raises VotingCannotHelp. Raises
     UsageError for what cannot be calibrated, ModelError where a model gives no reply.
@@ -79,6 +82,7 @@ async def calibrate(
         parts_of(task, model, lambda bound: settings_of(bound, dict(options)), red_flags, extra_flags)
         for model in given
     ]
+    costs = [prices_of(parts, prices, free=free) for parts in all_parts]
     if not all_parts:
         raise UsageError("there is no model to calibrate", remedy="give at least one")
     first = all_parts[0]
@@ -87,7 +91,10 @@ async def calibrate(
     if on_prospect is not None:
         on_prospect([_prospect(parts, count) for parts in all_parts])
     try:
-        found = [await _calibrated(parts, states, count, size, goal, on_event, clock) for parts in all_parts]
+        found = [
+            await _calibrated(parts, cost, states, count, size, goal, on_event, clock)
+            for parts, cost in zip(all_parts, costs, strict=True)
+        ]
     finally:
         for parts in all_parts:
             if parts.owns_model:
@@ -112,6 +119,7 @@ def _rank(model: ModelCalibration) -> float:
 
 async def _calibrated(
     parts: Parts,
+    prices: Mapping[str, UnitPrices],
     states: Sequence[State] | None,
     samples: int,
     steps: int,
@@ -127,7 +135,8 @@ async def _calibrated(
     watch = Stopwatch(clock)
     budget = Budget(limits_of(settings), Spend())
     meter = Meter(budget, clock, _no_lease, emit)
-    complete, _ = stacked(parts.model, settings, meter, clock, {}, emit, around=watch.timing)
+    tariffs = {spec: Tariff(price) for spec, price in prices.items()}
+    complete, _ = stacked(parts.model, settings, meter, clock, {}, emit, tariffs=tariffs, around=watch.timing)
     asking = Asking(parts.view, complete, parts.flags, settings, clock, emit)
     found = await collect(asking, watch, states, _truth(parts), samples)
     if not found.drawn:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from decimal import Decimal
 from typing import Any, TypeAlias
+
+import msgspec
 
 from mdap.core.certificate import Certificate, certify
 from mdap.core.history import Book, Decided, RunHead, walk
+from mdap.core.prices import UnitPrices, usd
 from mdap.core.records import Action, Move, Sample, State, Status
 from mdap.core.rules import rule as rule_named
 from mdap.engine.taskview import TaskView
@@ -94,6 +98,16 @@ class Result:
         return {"in": self.book.totals.tokens_in, "out": self.book.totals.tokens_out}
 
     @property
+    def prices(self) -> dict[str, UnitPrices]:
+        """The unit prices in force, by the spec of each model; none where a model has no price."""
+        return self.head.prices if self.book.prices is None else self.book.prices
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """What calls have cost, at these prices; after a kill, what may have been spent. None where there are none."""
+        return usd(self.book.spent.nano) if self.prices else None
+
+    @property
     def predicted_success(self) -> float | None:
         """The probability that every decided step is right, under `assumption`; None where nothing can be said."""
         return self.certificate.predicted_success
@@ -154,7 +168,10 @@ class Result:
             }
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `--json` prints; `wrong` is absent where the task knows no answer."""
+        """Return what `--json` prints; `wrong` is absent where the task knows no answer, `cost` without prices.
+
+        The dollars of `cost` are text, for a number of JSON would round them.
+        """
         figures: dict[str, Any] = {
             "run": self.run,
             "task": self.head.task,
@@ -177,6 +194,8 @@ class Result:
             "assumption": self.assumption,
             "result": self.state,
         }
+        if self.cost_usd is not None:
+            figures["cost"] = {"usd": f"{self.cost_usd:f}", "prices": msgspec.to_builtins(self.prices)}
         if hasattr(self._view.task, "answer"):
             figures["wrong"] = self.wrong
         return figures

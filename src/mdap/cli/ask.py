@@ -12,11 +12,13 @@ from cyclopts import Group, Parameter
 from mdap.cli.options import (
     UNCHANGED,
     USUAL_DRAWS,
+    USUAL_MONEY,
     USUAL_PLACE,
     BaseUrl,
     Changeable,
     Draws,
     Json,
+    Money,
     Place,
     Quiet,
     Verbose,
@@ -89,6 +91,7 @@ def ask(
     votes: Votes = USUAL_VOTES,
     base_url: BaseUrl = None,
     changeable: Changeable = UNCHANGED,
+    money: Money = USUAL_MONEY,
     draws: Draws = USUAL_DRAWS,
     place: Place = USUAL_PLACE,
     json: Json = False,
@@ -110,7 +113,7 @@ def ask(
     rule, voter = parts.choose_rule(votes.k, votes.rule), with_base_url(model, base_url)
     if votes.k is None and votes.rule is None and not quiet:
         say(f"note:  k={parts.DEFAULT_K} is assumed: nothing says yet how often this model is right")
-    options = {**given(changeable), **given(draws)}
+    options = {**given(changeable), **given(draws), **money.options}
     return drive(
         lambda journal, observers: asked.conduct(
             inquiry, voter, rule=rule, journal=journal, on_event=observers, **options

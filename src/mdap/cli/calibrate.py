@@ -13,11 +13,13 @@ from mdap.cli.options import (
     OUTPUT,
     UNCHANGED,
     UNSET,
+    USUAL_MONEY,
     USUAL_PLACE,
     BaseUrl,
     Changeable,
     Fixed,
     Json,
+    Money,
     Place,
     Quiet,
     Verbose,
@@ -43,6 +45,7 @@ def calibrate(
     steps: Annotated[int | None, Parameter(help="Steps of the run to come [default: those of the task]")] = None,
     base_url: BaseUrl = None,
     changeable: Changeable = UNCHANGED,
+    money: Money = USUAL_MONEY,
     fixed: Fixed = UNSET,
     output: Annotated[
         Path | None, Parameter(help="File to save to, for `mdap run --calibration`.", group=OUTPUT)
@@ -68,7 +71,7 @@ def calibrate(
     from mdap.core.errors import UsageError
 
     chosen = [with_base_url(name, base_url) for name in model]
-    options: dict[str, Any] = {**given(changeable), **given(fixed)}
+    options: dict[str, Any] = {**given(changeable), **given(fixed), **money.options}
     with _shown(len(chosen) * samples, verbose=verbose, quiet=quiet) as count:
         made = calibrated(
             task,

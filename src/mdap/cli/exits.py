@@ -6,6 +6,7 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from mdap.core.errors import MdapError, UsageError
@@ -65,5 +66,11 @@ def ways_on(run: str, book: Book, settings: Mapping[str, Any], flag: str = "") -
     raised = next((name for name in re.findall(r"--([a-z-]+)", reason) if name.replace("-", "_") in CHANGEABLE), None)
     now = settings.get(raised.replace("-", "_")) if raised else None
     now = book.steps if raised == "max-steps" and now is None else now
-    larger = f" --{raised} {max(1, 2 * now)}" if now is not None else ""
+    larger = f" --{raised} {_doubled(now)}" if now is not None else ""
     return [*looks, f"mdap resume {run}{larger}{flag}"]
+
+
+def _doubled(now: Any) -> str:
+    if isinstance(now, str):  # USD, as exact as they were given
+        return f"{2 * Decimal(now) or 1:f}"
+    return f"{max(1, 2 * now)}"

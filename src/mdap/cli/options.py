@@ -12,6 +12,7 @@ from cyclopts import Group, Parameter
 from mdap.core.settings import Settings
 
 DEFAULT_JOURNAL = Path(".mdap") / "runs.db"
+PRICES_FILE = Path("prices.toml")
 
 
 def _group(name: str, place: int) -> Group:
@@ -21,14 +22,22 @@ def _group(name: str, place: int) -> Group:
 CAPS, BUDGETS, DRAWS, OUTPUT = _group("Caps", 3), _group("Budgets", 4), _group("Draws", 5), _group("Output", 6)
 
 
-def _setting(name: str, text: str, group: Group, metavar: str | None = None) -> Parameter:
+def _setting(name: str, text: str, group: Group, metavar: str | None = None, alias: str | None = None) -> Parameter:
     """Return the flag of one field of Settings. Its default stands in the text alone.
 
     What is not given is not passed on: a model may prescribe its own temperatures, and a resume keeps what it has.
     """
     default = getattr(Settings(), name)
     shown = "no limit" if default is None else f"{default:g}" if isinstance(default, float) else default
-    return Parameter(help=f"{text} [default: {shown}]", group=group, metavar=metavar, show_choices=metavar is None)
+    return Parameter(
+        help=f"{text} [default: {shown}]",
+        group=group,
+        metavar=metavar,
+        show_choices=metavar is None,
+        alias=alias,
+        # Off is what a flag is that is not given.
+        negative="" if isinstance(default, bool) else None,
+    )
 
 
 @Parameter(name="*")
@@ -45,6 +54,39 @@ class Changeable:
     budget_calls: Annotated[int | None, _setting("budget_calls", "Calls of the whole run.", BUDGETS)] = None
     budget_tokens: Annotated[int | None, _setting("budget_tokens", "Tokens of the whole run.", BUDGETS)] = None
     budget_seconds: Annotated[float | None, _setting("budget_seconds", "Seconds of the whole run.", BUDGETS)] = None
+    budget_usd: Annotated[
+        str | None, _setting("budget_usd", "USD of the whole run, such as 2.50: needs a price.", BUDGETS, "USD")
+    ] = None
+    requests_per_minute: Annotated[
+        int | None, _setting("requests_per_minute", "Calls that begin within any 60 seconds.", CAPS, alias="--rpm")
+    ] = None
+    tokens_per_minute: Annotated[
+        int | None, _setting("tokens_per_minute", "Tokens of these calls.", CAPS, alias="--tpm")
+    ] = None
+    allow_identical: Annotated[
+        bool | None, _setting("allow_identical", "Long replies may be alike: they stop no run.", DRAWS)
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Money:
+    """What calls cost."""
+
+    prices: Annotated[
+        Path | None,
+        Parameter(help="File of prices, in USD per million tokens [default: prices.toml, if there]", group=BUDGETS),
+    ] = None
+    free: Annotated[
+        bool,
+        Parameter(help="What has no price costs nothing.", group=BUDGETS, negative="", show_default=False),
+    ] = False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the library is told of it."""
+        usual = PRICES_FILE if PRICES_FILE.exists() else None
+        return {"prices": self.prices or usual, "free": self.free}
 
 
 _HEAT = "FLOAT|none"
@@ -68,6 +110,10 @@ class Draws:
         _setting("temperature", "Temperature of all other draws; none: send none.", DRAWS, _HEAT),
     ] = None
     seed: Annotated[int | None, _setting("seed", "Settles every draw of a seeded model.", DRAWS)] = None
+    share_draws: Annotated[
+        bool | None,
+        _setting("share_draws", "Draws share a call where the server can: they then have no seeds.", DRAWS),
+    ] = None
 
 
 @Parameter(name="*")
@@ -81,7 +127,7 @@ class Fixed(Draws):
     ] = None
 
 
-UNCHANGED, UNSET, USUAL_DRAWS = Changeable(), Fixed(), Draws()
+UNCHANGED, UNSET, USUAL_DRAWS, USUAL_MONEY = Changeable(), Fixed(), Draws(), Money()
 
 
 def given(flags: Changeable | Draws) -> dict[str, Any]:

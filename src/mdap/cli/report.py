@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mdap.core.estimate import Estimate
+from mdap.core.prices import shown
 from mdap.core.scaling import Unaffordable
 from mdap.result import Result
 
@@ -46,6 +47,7 @@ def print_result(result: Result) -> None:
         ("flagged", _counted(result.flagged)),
         ("retries", _counted(result.retries)),
         ("tokens", f"{result.tokens['in']:,} in, {result.tokens['out']:,} out"),
+        *([("cost", shown(result.book.spent.nano))] if result.prices else []),
         (
             "time",
             f"{result.seconds:,.2f} s" + (f" ({result.us_per_step:,.0f} us a step)" if result.us_per_step else ""),

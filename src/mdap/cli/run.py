@@ -10,12 +10,14 @@ from cyclopts import Parameter
 from mdap.cli.options import (
     UNCHANGED,
     UNSET,
+    USUAL_MONEY,
     USUAL_PLACE,
     BaseUrl,
     CalibrationFile,
     Changeable,
     Fixed,
     Json,
+    Money,
     Place,
     Quiet,
     Verbose,
@@ -28,11 +30,18 @@ def run(
     /,
     *,
     model: Annotated[str, Parameter(alias="-m", help="Such as simulated:p=0.9 or openai:gpt-4.1-mini.")],
+    mix: Annotated[
+        list[str] | None, Parameter(negative="", help="A further model to draw votes from, in turn; repeatable.")
+    ] = None,
+    fallback: Annotated[
+        list[str] | None, Parameter(negative="", help="What takes over while a model keeps failing; repeatable.")
+    ] = None,
     k: Annotated[int | None, Parameter(help="Short for --rule ahead_by_k:K. 3 is assumed without either.")] = None,
     rule: Annotated[str | None, Parameter(help="When a step is decided: ahead_by_k:K or first_to_k:K.")] = None,
     calibration: CalibrationFile = None,
     base_url: BaseUrl = None,
     changeable: Changeable = UNCHANGED,
+    money: Money = USUAL_MONEY,
     fixed: Fixed = UNSET,
     place: Place = USUAL_PLACE,
     json: Json = False,
@@ -61,11 +70,14 @@ def run(
         lambda journal, observers: api.run(
             task,
             chosen,
+            mix=mix or (),
+            fallback=fallback or (),
             k=k,
             rule=rule,
             calibration=calibration,
             journal=journal,
             on_event=observers,
+            **money.options,
             **options,
         ),
         place,
@@ -91,6 +103,7 @@ def resume(
     calibration: CalibrationFile = None,
     base_url: BaseUrl = None,
     changeable: Changeable = UNCHANGED,
+    money: Money = USUAL_MONEY,
     place: Place = USUAL_PLACE,
     json: Json = False,
     verbose: Verbose = 0,
@@ -118,6 +131,7 @@ def resume(
             calibration=calibration,
             accept_changes=accept_changes,
             on_event=observers,
+            **money.options,
             **given(changeable),
         )
 
@@ -128,7 +142,10 @@ def with_base_url(model: str, base_url: str | None) -> str:
     """Return the model's spec with this base URL in place of the one that it may have."""
     if base_url is None:
         return model
+    from mdap.core.errors import UsageError
     from mdap.core.spec import parse_spec, write_spec
 
+    if " + " in model or " | " in model:
+        raise UsageError(f"{model!r} is several models", remedy="write base_url=... in the spec of each")
     spec = parse_spec(model)
     return write_spec(spec.name, {**dict(spec.options), "base_url": base_url}, bare=spec.bare)

@@ -20,7 +20,6 @@ from mdap.core.errors import UsageError
 from mdap.core.prices import FREE, UnitPrices
 from mdap.core.spec import parse_spec, write_spec
 
-PRICES_FILE = Path("prices.toml")
 _EXAMPLE = '["openai:gpt-4.1-mini"] with input = 0.40 and output = 1.60, in USD per million tokens'
 
 # Servers whose own vendor sets the price, by the name under which genai-prices knows it.
