@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from mdap.core.errors import JournalError, RunBusy
 from mdap.core.history import (
+    Attempted,
     Decided,
     Ended,
     Entry,
@@ -28,7 +29,7 @@ from mdap.core.history import (
     Snapshot,
     Spend,
 )
-from mdap.core.records import ABSENT, Move, OpenBallot, Sample, Totals, Vote
+from mdap.core.records import ABSENT, Attempt, Move, OpenBallot, Sample, Totals, Vote
 from mdap.protocols import Journal
 from tests.journal.story import first, fold, head, recorded, samples, stored
 
@@ -94,6 +95,7 @@ any_entry: st.SearchStrategy[Entry] = st.one_of(
     ),
     st.builds(Snapshot, step=st.just(0), state=json_values),
     st.builds(Opened, ballots, totals),
+    st.builds(Attempted, st.builds(Attempt, counts, counts, counts, tokens_in=counts, id=texts, failure=texts)),
     st.builds(Leased, spends),
     st.builds(Ended, st.sampled_from(["done", "undecided", "stopped"]), spends, st.floats(0, 1e6), texts, totals),
     st.builds(Resumed, st.dictionaries(texts, json_values, max_size=3)),
@@ -127,6 +129,7 @@ def check(journal: Journal, run: str, entries: list[Entry]) -> None:
     newest = max(snapshots, default=0)
     assert history.snapshot == snapshots.get(newest, Snapshot(0, ABSENT))
     assert history.tail == decisions[newest:]
+    assert list(journal.attempts(run)) == [entry.attempt for entry in entries if isinstance(entry, Attempted)]
     expected = recorded(entries)
     for step in range(book.steps + 1):
         assert journal.samples(run, step) == expected.get(step, [])
@@ -228,6 +231,14 @@ class JournalContract:
         journal.append("r1", Opened(OpenBallot(0, None, samples=samples(0, 4)), Totals(2)))
         journal.append("r1", Decided(0, 1, (4, 1), samples=samples(0, 5)))
         assert journal.samples("r1", 0) == list(samples(0, 5))
+
+    def test_attempts_are_listed_in_the_order_in_which_they_ended_however_many_there_are(
+        self, journal: Journal
+    ) -> None:
+        entries: list[Entry] = [Attempted(Attempt(n // 3, n % 3, 0, id=f"c{n}", tokens_in=n)) for n in range(2_500)]
+        for entry in entries:
+            journal.append("r1", entry)
+        check(journal, "r1", entries)
 
     def test_samples_are_in_slot_order_whatever_order_they_came_in(self, journal: Journal) -> None:
         redrawn = Sample(1, 1, "again")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mdap.core.errors import ModelError
 from mdap.models.profiles import Profile
@@ -20,6 +20,15 @@ class Adaptive:
     spec: str
     profile: Profile
     adaptations: tuple[str, ...] = ()
+
+    @property
+    def condition(self) -> tuple[str, ...]:
+        """What a run keeps of the model, so that a resume goes on with it: see `adaptations`."""
+        return self.adaptations
+
+    def restore(self, condition: Iterable[str]) -> None:
+        """Take over the condition that an earlier part of the run left."""
+        self.adapt(tuple(condition))
 
     def adapt(self, names: Sequence[str]) -> None:
         """Take over adaptations that an earlier part of the run made, silently; raises UsageError for an unknown name.
