@@ -91,10 +91,10 @@ class Micro:
         if reason := _unreadable(text):
             raise ModelRejected(f"micro cannot read the prompt: {reason}", remedy=_REMEDY)
         key = b"micro %d %d %b " % (self._seed, request.seed, request.prompt.digest.encode())
-        room = min(request.max_tokens, CONTEXT - len(text))
+        room = CONTEXT - len(text)
         chances = [u for block in range(-(-room // _BLOCK)) for u in uniforms(key + b"%d" % block, _BLOCK)]
         heat = 1.0 if request.temperature is None else request.temperature
-        return Job([_TOKEN[sign] for sign in text], chances, room, heat)
+        return Job([_TOKEN[sign] for sign in text], chances, min(room, request.max_tokens), heat)
 
     def _watch(self, loop: asyncio.AbstractEventLoop, queue: _Queue, seen: int) -> None:
         """Write a batch once it is full, or once a turn of the event loop has brought nothing new."""

@@ -25,8 +25,8 @@ CLOSE: Final = 1e-4
 class Job(msgspec.Struct):
     """A reply to be written.
 
-    `prompt` and `written` are tokens. At most `most` are written, which the context has room for; `chances` are the
-    numbers in [0, 1) that draw them, one each.
+    `prompt` and `written` are tokens; at most `most` are written. `chances` are numbers in [0, 1), one for each token
+    that the context has room for behind the prompt: they draw the tokens.
     """
 
     prompt: list[int]
@@ -131,11 +131,7 @@ def _drawn(exact: Network, jobs: list[Job], logits: Floats, ahead: list[list[int
     `logits` is (jobs, length, vocabulary). A draw after one that disagrees with `ahead` means nothing.
     """
     length = logits.shape[1]
-    # What a job has no chances for is past its end, and nobody looks at it.
-    chance = np.full((len(jobs), length), 0.5)
-    for row, job in enumerate(jobs):
-        chances = job.chances[len(job.written) : len(job.written) + length]
-        chance[row, : len(chances)] = chances
+    chance = np.array([job.chances[len(job.written) : len(job.written) + length] for job in jobs])
     heat = np.array([[job.temperature] for job in jobs])
     tokens, margin = _choose(logits, chance, heat)
     # A temperature below 1 makes as much more of a difference between two backends.
