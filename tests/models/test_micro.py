@@ -217,7 +217,7 @@ def written_plainly(job: Job) -> list[int]:
 
 @pytest.mark.parametrize("heat", [1.0, 2.0])
 def test_a_reply_is_what_token_by_token_arithmetic_in_float64_gives(heat: float) -> None:
-    some = jobs(40, heat)
+    some = jobs(20, heat)
     assert texts_of(NumpyNetwork(), some) == [written_plainly(job) for job in some]
 
 
@@ -267,7 +267,7 @@ def test_votes_on_one_state_share_their_rows() -> None:
 
 
 def test_choices_that_are_close_do_not_depend_on_how_the_numbers_were_rounded() -> None:
-    some = jobs(300, 2.0)  # where many draws are between two tokens
+    some = jobs(150, 2.0)  # where many draws are between two tokens
     right = texts_of(NumpyNetwork(), some)
     # Four times as far off as the backends ever are.
     assert texts_of(Shaky(5e-5), some) == right
