@@ -1,4 +1,4 @@
-"""Stopping rules by name, and where the two that ship differ."""
+"""Stopping rules by name, and where the two of the paper differ."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def test_with_k_1_both_rules_take_the_first_vote() -> None:
     assert race(AheadByK(1), "ba") == race(FirstToK(1), "ba") == ("b", 1)
 
 
-@pytest.mark.parametrize("name", sorted(RULES))
-@pytest.mark.parametrize("k", [1, 3, 10_000])
+@pytest.mark.parametrize("name", ["ahead_by_k", "first_to_k", "majority", "esc", "rasc", "cisc", "borda", "irv", "mrr"])
+@pytest.mark.parametrize("k", [1, 3, 40])
 def test_a_rule_is_read_back_from_its_spec(name: str, k: int) -> None:
     made = rule(f"{name}:{k}")
     assert (made.k, made.spec) == (k, f"{name}:{k}")
-    assert rule(made.spec) == made == rule(f"{name}:k={k}")
+    assert rule(made.spec) == made == rule(f"{name}:{RULES[name][1]}={k}")
 
 
 def test_without_a_number_a_rule_has_k_3() -> None:
@@ -62,7 +62,7 @@ def test_a_margin_that_is_no_integer_is_refused(spec: str) -> None:
 
 
 def test_an_unknown_rule_names_what_there_is_and_what_was_probably_meant() -> None:
-    with pytest.raises(UsageError, match=r"did you mean 'ahead_by_k'\? there is: ahead_by_k, first_to_k"):
+    with pytest.raises(UsageError, match=r"did you mean 'ahead_by_k'\? there is: adaptive_consistency, ahead_by_k, "):
         rule("ahead_by:3")
 
 

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
+
+import msgspec
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """How far a ballot is from its decision, on the rule's own scale: it is decided once `has` reaches `needs`."""
+
+    has: float
+    needs: float
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.has:.4g} of {self.needs:.4g} {self.unit}"
 
 
 class Rule(Protocol):
-    """When a ballot is decided. Immutable: all that it judges is in the ballot."""
+    """When a ballot is decided. Immutable: all that it judges is in the ballot.
+
+    Optional, found by presence:
+    `bound: str | None` (what it promises of its errors, in one sentence; absent or None: nothing is promised, and a
+    certificate says "no bound"), `step_error: float` (where it decides at a given error, the most that its predicted
+    error of one step can be), `leading(ballot) -> key` (who leads, where that is not the candidate with most votes),
+    `evidence(ballot) -> Evidence`, `cap: int` (the samples a step that suit it, where the user names no cap),
+    `for_run(steps) -> Rule` (the same rule for a run of so many steps, None if unknown).
+    A rule that learns from the run's own decisions has `begin() -> Prior` and `at(index, kind, prior) -> Rule`, the
+    rule that judges one step; see `mdap.core.rules.posterior`.
+    """
 
     @property
     def spec(self) -> str:
@@ -15,7 +38,7 @@ class Rule(Protocol):
 
     @property
     def k(self) -> int:
-        """The margin, or the number of votes, that the rule asks for."""
+        """The margin, or the number of votes, that the rule asks for: what an empty ballot needs."""
 
     def needed(self, ballot: Ballot) -> int:
         """Return how many further votes are needed at least before a decision is possible; 0 once decided.
@@ -28,26 +51,37 @@ class Rule(Protocol):
 
 
 class Ballot:
-    """Counts votes by key. Keys are any hashable values; the first candidate to appear leads a tie."""
+    """Counts votes by key. Keys are any hashable values; the first candidate to appear leads a tie.
 
-    __slots__ = ("counts", "rule")
+    What else came with a vote stands beside it: `order` holds the keys as they were cast, `confidences` a number from 0
+    to 1 or None for each, `rankings` the keys that the vote ranks, best first; a vote without a ranking ranks its own.
+    """
+
+    __slots__ = ("_leading", "confidences", "counts", "order", "rankings", "rule")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.counts: dict[Any, int] = {}
+        self.order: list[Any] = []
+        self.confidences: list[float | None] = []
+        self.rankings: list[Sequence[Any]] = []
+        self._leading = getattr(rule, "leading", None)
 
-    def cast(self, key: Hashable) -> None:
-        """Count one vote."""
+    def cast(self, key: Hashable, confidence: float | None = None, ranking: Sequence[Any] = ()) -> None:
+        """Count one vote, with what came with it."""
         self.counts[key] = self.counts.get(key, 0) + 1
+        self.order.append(key)
+        self.confidences.append(confidence)
+        self.rankings.append(ranking or (key,))
 
     @property
     def votes(self) -> int:
         """All votes cast."""
-        return sum(self.counts.values())
+        return len(self.order)
 
     @property
     def first(self) -> int:
-        """Votes of the leading candidate; 0 without votes."""
+        """Votes of the candidate with most; 0 without votes."""
         return max(self.counts.values(), default=0)
 
     @property
@@ -60,7 +94,12 @@ class Ballot:
 
     @property
     def leader(self) -> Any:
-        """Key of the candidate with most votes, of equals the one that appeared first; None without votes."""
+        """Key of the candidate that leads, of equals the one that appeared first; None without votes.
+
+        That is the one with most votes, unless the rule weighs or ranks.
+        """
+        if self._leading is not None:
+            return self._leading(self)
         return max(self.counts, key=self.counts.__getitem__, default=None)
 
     @property
@@ -77,4 +116,4 @@ class Ballot:
     def tally(self) -> tuple[int, ...]:
         """Votes of the leader, then of the others in the order in which they appeared."""
         counts = dict(self.counts)
-        return (counts.pop(self.leader), *counts.values()) if counts else ()
+        return (counts.pop(self.leader, 0), *counts.values()) if counts else ()

@@ -13,12 +13,17 @@ import msgspec
 
 from mdap.core.ballot import Rule
 from mdap.core.history import Seen
-from mdap.core.rules import AheadByK, FirstToK, rule
+from mdap.core.rules import AheadByK, FirstToK, Majority, bound_of, rule
 from mdap.core.scaling import HARD_P, expected_votes, first_to_k_failure, step_failure, upper_share
 
 CONFIDENCE = 0.95
 # How each rule fails against one alternative. A rule that is not here has no bound, and its certificate says so.
-FAILURE: dict[type, Callable[[float, int], float]] = {AheadByK: step_failure, FirstToK: first_to_k_failure}
+FAILURE: dict[type, Callable[[float, int], float]] = {
+    AheadByK: step_failure,
+    FirstToK: first_to_k_failure,
+    # More than half of n votes: whoever has it would have been the first to n // 2 + 1 of them.
+    Majority: lambda p, n: first_to_k_failure(p, n // 2 + 1),
+}
 
 
 class Certificate(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -51,6 +56,8 @@ def certify(run_rule: str | Rule, kinds: Mapping[str, Seen], undecided: int = 0)
     judged = rule(run_rule) if isinstance(run_rule, str) else run_rule
     seen = {kind: ballots for kind, ballots in kinds.items() if ballots.steps}
     steps, contested = sum(b.steps for b in seen.values()), sum(b.contested for b in seen.values())
+    if steps and hasattr(judged, "step_error"):
+        return _promised(judged, judged.step_error, Certificate(steps, contested, undecided))
     ends = {kind: lowest_p(judged, ballots, undecided) for kind, ballots in seen.items()}
     reason = _refusal(judged, seen, ends)
     if reason:
@@ -71,6 +78,20 @@ def certify(run_rule: str | Rule, kinds: Mapping[str, Seen], undecided: int = 0)
         hard_share=math.fsum(shares[kind] * b.steps for kind, b in seen.items()) / steps,
     )
     return msgspec.structs.replace(certificate, assumption=_assumption(certificate))
+
+
+def _promised(judged: Rule, step_error: float, made: Certificate) -> Certificate:
+    """Return the certificate of a rule that decides each step at an error it was given: the promise, not a recount."""
+    left_out = f", with {made.undecided} undecided left out" if made.undecided else ""
+    allowed = _rounded(step_error, ROUND_UP)
+    return msgspec.structs.replace(
+        made,
+        predicted_success=math.exp(made.steps * math.log1p(-step_error)),
+        assumption=(
+            f"What {judged.spec} promises: {bound_of(judged)}, here at most {allowed} for each of {made.steps} steps, "
+            f"taking it that votes are independent and that the commonest answer of a step is the right one{left_out}."
+        ),
+    )
 
 
 def lowest_p(judged: Rule, seen: Seen, undecided: int = 0) -> float:
@@ -167,10 +188,11 @@ def _refusal(judged: Rule, seen: Mapping[str, Seen], ends: Mapping[str, float]) 
         return "with k=1 a step ends at its first vote: no vote could disagree, and nothing was learned of p"
     for kind, ballots in seen.items():
         name = f" of kind {kind!r}" if kind else ""
-        if ballots.agreed < k * ballots.steps:
+        fewest = k // 2 + 1 if isinstance(judged, Majority) else k
+        if ballots.agreed < fewest * ballots.steps:
             return (
                 f"the {ballots.steps} steps{name} have {ballots.agreed} votes for winners: "
-                f"{judged.spec} asks for {k} each, so another rule decided some of them"
+                f"{judged.spec} asks for {fewest} each, so another rule decided some of them"
             )
         if ends[kind] <= 0.5:
             return (

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
-from mdap.core.ballot import Ballot
+from mdap.core.ballot import Ballot, Evidence
 from mdap.core.errors import UsageError
 
 
 class AheadByK(msgspec.Struct, frozen=True):
     """First-to-ahead-by-k. The maximum over no rivals is 0, so k equal votes win.
 
-    Error against one alternative: 1/(1 + (p/(1-p))^k), Eq. 9; this is Wald's sequential probability ratio test.
+    Error against one alternative: 1/(1 + (p/(1-p))^k), Eq. 9; this is Wald's sequential probability ratio test: where
+    all steps have one p, no rule with that error needs fewer votes. Some steps harder than the rest void the bound.
     """
 
     k: int = 3
+
+    bound: ClassVar[str | None] = "1/(1 + (p/(1-p))^k) per step, if every step of a kind has the same p above 0.5"
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -32,3 +37,7 @@ class AheadByK(msgspec.Struct, frozen=True):
     def decided(self, ballot: Ballot) -> bool:
         """Say whether the lead is k."""
         return ballot.lead >= self.k
+
+    def evidence(self, ballot: Ballot) -> Evidence:
+        """Return the lead."""
+        return Evidence(ballot.lead, self.k, "votes of lead")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
-from mdap.core.ballot import Ballot
+from mdap.core.ballot import Ballot, Evidence
 from mdap.core.errors import UsageError
 
 
@@ -15,6 +17,8 @@ class FirstToK(msgspec.Struct, frozen=True):
     """
 
     k: int = 3
+
+    bound: ClassVar[str | None] = "I_(1-p)(k, k) per step, if every step of a kind has the same p above 0.5"
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -32,3 +36,7 @@ class FirstToK(msgspec.Struct, frozen=True):
     def decided(self, ballot: Ballot) -> bool:
         """Say whether the leading candidate has k votes."""
         return ballot.first >= self.k
+
+    def evidence(self, ballot: Ballot) -> Evidence:
+        """Return the votes of the leading candidate."""
+        return Evidence(ballot.first, self.k, "votes")
