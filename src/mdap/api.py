@@ -25,11 +25,14 @@ from mdap.core.records import ABSENT, Decision, OpenBallot, Request, Response, S
 from mdap.core.redflags import RedFlagCheck
 from mdap.core.settings import Settings
 from mdap.engine.calling import Meter
+from mdap.engine.drafting import TASK, model_draft, task_draft
+from mdap.engine.drawing import drawing
 from mdap.engine.drift import Drift
 from mdap.engine.durable import Log, durable
 from mdap.engine.growth import Growth, context_of
 from mdap.engine.independence import Independence
 from mdap.engine.ledger import listed
+from mdap.engine.lookahead import Draft, Lookahead
 from mdap.engine.poll import Poll
 from mdap.engine.remedies import Means, remedied
 from mdap.engine.segment import drive
@@ -194,7 +197,7 @@ async def _drive(
     """Stack the wrappers around the two callables of a run, `complete` and `decide`, and drive it to its end."""
     view, settings = parts.view, parts.settings
     clock = clock or LoopClock()
-    emit = _observed(on_event, calibrated, rule)
+    emit = observed(on_event, calibrated, rule)
     history = journal.history(run)
     head, book = history.head, history.book
     total = getattr(view.task, "steps", None)
@@ -209,7 +212,7 @@ async def _drive(
     stack = partial(stacked, settings=settings, meter=meter, clock=clock, retried=log.retried, emit=emit, around=around)
     complete, model = stack(parts.model, tariffs=tariffs)
     spare = SpareModels(parts, prices, lambda model, tariffs: stack(model, tariffs=tariffs), view.task)
-    _take_up(model, book.condition, log)
+    take_up(model, book.condition, log)
     growth = Growth(context_of(parts.model))
     asking = Asking(
         view,
@@ -220,18 +223,29 @@ async def _drive(
         emit,
         growth,
         warn=partial(warn, emit),
-        watch=_watch(parts.model, settings),
+        watch=independence_of(parts.model, settings),
+        draw=drawing(settings),
     )
     polls = {} if book.ballot is None else {book.ballot.step: reopened(book.ballot, view, rule)}
 
-    async def vote(asking: Asking, step: Step) -> Decision:
-        return await do_voting(asking, rule, step, polls)
+    async def vote(asking: Asking, step: Step, ballots: dict[int, Poll] = polls) -> Decision:
+        return await do_voting(asking, rule, step, ballots)
 
+    asked = partial(vote, asking)
+    ahead = Lookahead(
+        view,
+        asked,
+        partial(Poll, rule=rule),
+        polls,
+        depth=settings.lookahead,
+        draft=_draft(view, settings, spare),
+    )
+    log.watch_ahead(ahead.ahead)
     means = Means(asking, polls, vote, log.leave, log.act, spare.complete)
-    decide = durable(remedied(partial(vote, asking), settings.remedies, means), log, emit)
+    decide = durable(remedied(ahead.decide if settings.lookahead else asked, settings.remedies, means), log, emit)
     meter.tell(Started(run, head.task, head.model, rule.spec, book.steps, total, book.totals))
     try:
-        await drive(view, log, meter, polls, decide, settings.max_steps or total or MOST_STEPS)
+        await drive(view, log, meter, polls, decide, settings.max_steps or total or MOST_STEPS, ahead)
     except MdapError as error:
         error.add_note(f"run {run}: what was decided is kept; go on with `mdap resume {run}`")
         raise
@@ -241,6 +255,15 @@ async def _drive(
             await close(parts.model)
         await spare.close()
     return Result(journal, run, view, rule, reopen)
+
+
+def _draft(view: TaskView, settings: Settings, spare: SpareModels) -> Draft | None:
+    """Return who guesses moves, if anybody does."""
+    if settings.draft is None or not settings.lookahead:
+        return None
+    if settings.draft == TASK:
+        return task_draft(view)
+    return model_draft(view, spare.complete(settings.draft), settings)
 
 
 def fitting(calibration: Calibration | str | Path | None, parts: Parts) -> ModelCalibration | None:
@@ -263,7 +286,7 @@ def read_calibration(calibration: Calibration | str | Path) -> Calibration:
         raise UsageError(f"cannot read the calibration: {error}", remedy="give the file it was saved to") from None
 
 
-def _observed(
+def observed(
     on_event: Observer | Sequence[Observer], calibrated: ModelCalibration | None, rule: Rule
 ) -> Observer | None:
     """Return one observer for all, with what watches for a drift away from a calibration, where there is one."""
@@ -284,14 +307,14 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(settings.budget_calls, settings.budget_tokens, settings.budget_seconds, usd)
 
 
-def _take_up(model: Any, condition: tuple[str, ...], log: Log) -> None:
+def take_up(model: Any, condition: tuple[str, ...], log: Log) -> None:
     """Give back to a model what the run's earlier segments had it learn, and journal what it learns from here on."""
     if hasattr(model, "condition"):
         model.restore(condition)
         log.watch_model(lambda: tuple(model.condition))
 
 
-def _watch(model: object, settings: Settings) -> Callable[[Request, Response], None] | None:
+def independence_of(model: object, settings: Settings) -> Callable[[Request, Response], None] | None:
     """Return what watches the independence of votes; None for a model whose replies nothing but their seeds settle."""
     if getattr(model, "is_seeded", False):
         return None

@@ -63,6 +63,10 @@ class Options(TypedDict, total=False):
     allow_identical: bool
     share_draws: bool
     remedies: Sequence[str]
+    lookahead: int
+    draft: str | None
+    leader_first: bool
+    hedge: int
     seed: int
     record: Record
 
@@ -84,6 +88,9 @@ class Changes(TypedDict, total=False):
     tokens_per_minute: int | None
     allow_identical: bool
     remedies: Sequence[str]
+    lookahead: int
+    draft: str | None
+    leader_first: bool
 
 
 Asked = Model | str | Callable[..., Any]

@@ -186,6 +186,7 @@ class Result:
             "votes_per_step": self.votes_per_step,
             "flagged": self.flagged,
             "retries": self.retries,
+            "wasted": self.book.totals.wasted,
             "undecided": int(self.status == "undecided"),
             "tokens": self.tokens,
             "seconds": self.seconds,

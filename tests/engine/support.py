@@ -334,5 +334,6 @@ def exported(result: Result) -> list[str]:
 
 
 async def plain_run(task: Pairs, model: Chancy, **options: Any) -> Result:
-    """A run without a disk, of which the options are those of `mdap.run`."""
-    return await api.run(task, model, journal=options.pop("journal", open_journal(None)), **options)
+    """A run without a disk, and without lookahead unless `options`, which are those of `mdap.run`, ask for it."""
+    options = {"journal": open_journal(None), "lookahead": 0, **options}
+    return await api.run(task, model, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from mdap.engine.poll import Poll
 from mdap.engine.taskview import TaskView
 from mdap.engine.vote import Asking
 from mdap.engine.voting import do_voting
+from mdap.journal import open_journal
 from mdap.models.simulated import simulated
 
 RULE = rule("ahead_by_k:3")
@@ -170,3 +172,63 @@ def test_a_fast_model_is_never_asked_ahead() -> None:
         return walked
 
     assert asyncio.run(fast()).ahead.wasted == 0
+
+
+async def whole_run(depth: int, **options: Any) -> mdap.Result:
+    """Run a task through the library, with simulated latency."""
+    model = simulated(p=0.8, flags=0.1, latency=1.0, sigma=0.8, seed=9)
+    return await mdap.aio.run("hanoi:disks=6", model, k=3, lookahead=depth, **options)
+
+
+def test_a_run_of_the_library_exports_the_same_and_counts_its_waste_apart() -> None:
+    plain, ahead = run_virtual(whole_run(0)), run_virtual(whole_run(8))
+    assert list(ahead.export()) == list(plain.export())
+    assert (ahead.samples, ahead.votes, ahead.flagged) == (plain.samples, plain.votes, plain.flagged)
+    assert ahead.seconds < 0.6 * plain.seconds
+    totals = ahead.book.totals
+    assert min(totals.wasted, totals.rollbacks) > 0
+    assert plain.book.totals.wasted == 0
+    assert ahead.to_dict()["wasted"] == totals.wasted
+
+
+@pytest.mark.parametrize("calls", [60, 150, 200])
+def test_a_run_stopped_by_its_budget_while_it_looked_ahead_ends_as_the_plain_one_does(calls: int) -> None:
+    plain = run_virtual(whole_run(0))
+
+    async def in_two() -> mdap.Result:
+        journal = open_journal(None)
+        first = await whole_run(8, journal=journal, budget_calls=calls)
+        assert first.status == "budget"
+        assert first.book.spend.calls <= calls
+        model = simulated(p=0.8, flags=0.1, latency=1.0, sigma=0.8, seed=9)
+        return await mdap.aio.resume(first.run, journal=journal, model=model, budget_calls=10_000)
+
+    whole = run_virtual(in_two())
+    assert whole.status == plain.status
+    assert list(whole.export()) == list(plain.export())
+    assert whole.samples == plain.samples
+
+
+def test_a_run_interrupted_while_it_looked_ahead_goes_on_as_if_it_never_was() -> None:
+    plain = run_virtual(whole_run(0))
+
+    async def in_two() -> mdap.Result:
+        journal = open_journal(None)
+        work = asyncio.create_task(whole_run(8, journal=journal))
+        await asyncio.sleep(31.4)
+        work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
+        assert len(asyncio.all_tasks()) == 1
+        model = simulated(p=0.8, flags=0.1, latency=1.0, sigma=0.8, seed=9)
+        return await mdap.aio.resume(journal.heads()[0].id, journal=journal, model=model)
+
+    whole = run_virtual(in_two())
+    assert list(whole.export()) == list(plain.export())
+
+
+def test_a_cheaper_model_drafts_for_a_run() -> None:
+    plain = run_virtual(whole_run(0))
+    drafted = run_virtual(whole_run(8, draft="simulated:p=0.97,latency=0.05,seed=2"))
+    assert list(drafted.export()) == list(plain.export())
+    assert drafted.seconds < 0.3 * plain.seconds

@@ -183,7 +183,8 @@ class Totals(msgspec.Struct):
     """Counters of a run, a segment or a ballot; they add up.
 
     `flagged` counts discarded samples by the name of the flag, `retries` repeated calls by the name of the failure.
-    `nano` is what calls have cost, in nano-dollars, where their prices are known.
+    `nano` is what calls have cost, in nano-dollars, where their prices are known. `wasted` counts calls of branches that
+    were asked ahead and lost, `rollbacks` those branches, and `reused` ballots of theirs that were taken up after all.
     """
 
     samples: int = 0
@@ -193,6 +194,9 @@ class Totals(msgspec.Struct):
     flagged: dict[str, int] = msgspec.field(default_factory=dict)
     retries: dict[str, int] = msgspec.field(default_factory=dict)
     nano: int = 0
+    wasted: int = 0
+    rollbacks: int = 0
+    reused: int = 0
 
     def add(self, other: Totals) -> None:
         """Add the counters of `other` to these."""
@@ -201,6 +205,9 @@ class Totals(msgspec.Struct):
         self.tokens_in += other.tokens_in
         self.tokens_out += other.tokens_out
         self.nano += other.nano
+        self.wasted += other.wasted
+        self.rollbacks += other.rollbacks
+        self.reused += other.reused
         for name, count in other.flagged.items():
             self.flagged[name] = self.flagged.get(name, 0) + count
         for name, count in other.retries.items():

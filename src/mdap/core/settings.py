@@ -15,7 +15,7 @@ from mdap.core.records import Record
 CHANGEABLE = frozenset(
     {"max_samples", "redraws", "retries", "timeout", "in_flight", "max_steps"}
     | {"budget_calls", "budget_tokens", "budget_seconds", "budget_usd"}
-    | {"requests_per_minute", "tokens_per_minute", "allow_identical", "remedies"}
+    | {"requests_per_minute", "tokens_per_minute", "allow_identical", "remedies", "lookahead", "draft", "leader_first"}
 )
 
 
@@ -30,7 +30,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `record`: which samples the journal keeps. `allow_identical`: long replies that are alike do not stop the run.
     `remedies`: what is done, in this order, about a step that its caps leave undecided: samples:N (as many in all),
     prompt (the task's paraphrases, one by one), model:SPEC, person, stop.
-    `share_draws`: draws that could share a call do so, although a seed cannot be sent with each. None stands for no
+    `lookahead`: how many steps are asked ahead of the one that is voted on, where a call takes over 5 ms; 0: none.
+    `draft`: who guesses moves, so that many steps are asked at once: task, or a model's spec. `leader_first`: the first draw of a step goes alone, for providers that cache prompts. `hedge`: spare draws a batch,
+    given up when not needed; equal runs may then differ. `share_draws`: draws that could share a call do so, although a seed cannot be sent with each. None stands for no
     limit.
     """
 
@@ -55,6 +57,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_identical: bool = False
     share_draws: bool = False
     remedies: tuple[str, ...] = ()
+    lookahead: int = 8
+    draft: str | None = None
+    leader_first: bool = False
+    hedge: int = 0
 
     def __post_init__(self) -> None:
         caps = ("max_samples", "max_tokens", "in_flight", "flag_tokens", "max_steps")
@@ -63,7 +69,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         msgspec.structs.force_setattr(self, "remedies", tuple(self.remedies))
         if self.budget_usd is not None:
             msgspec.structs.force_setattr(self, "budget_usd", amount_of(self.budget_usd))
-        for name in ("redraws", "retries", "budget_calls", "budget_tokens", "budget_seconds"):
+        counts = ("redraws", "retries", "lookahead", "hedge")
+        for name in (*counts, "budget_calls", "budget_tokens", "budget_seconds"):
             _at_least(name, getattr(self, name), 0)
         for name in ("first_temperature", "temperature"):
             _at_least(name, getattr(self, name), 0)
@@ -77,10 +84,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def identity(self) -> dict[str, Any]:
         """Return the settings that a resume may not change, all but `record`, which alters no decision."""
         values = {k: v for k, v in msgspec.structs.asdict(self).items() if k not in CHANGEABLE | {"record"}}
-        # Younger than runs that know nothing of it and draw as it says where it is off.
-        if not values["share_draws"]:
-            del values["share_draws"]
-        return values
+        # Younger than runs that know nothing of them and draw as they say where they are off.
+        return {k: v for k, v in values.items() if v or k not in ("share_draws", "hedge")}
 
 
 def _at_least(name: str, value: float | None, least: int) -> None:

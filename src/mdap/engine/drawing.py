@@ -9,19 +9,28 @@ import asyncio
 from asyncio import Task, TaskGroup
 from collections.abc import Awaitable, Callable
 
-from mdap.core.errors import MdapError
+from mdap.core.errors import MdapError, UsageError
 from mdap.core.records import Prompt
+from mdap.core.settings import Settings
 from mdap.engine.poll import Poll, Slot
 from mdap.engine.vote import Asking, Reader, get_vote
 
 Drawing = Callable[[Asking, Poll, Prompt, Reader, list[Slot], int], Awaitable[None]]
 
 
+def drawing(settings: Settings) -> Drawing:
+    """Return the way to draw that the settings ask for; raises UsageError for two ways at once."""
+    if settings.hedge and settings.leader_first:
+        raise UsageError("hedge and leader_first exclude one another", remedy="give one of them")
+    if settings.hedge:
+        return draw_hedged(settings.hedge)
+    return draw_led if settings.leader_first else draw_all
+
+
 async def draw_all(
     asking: Asking, poll: Poll, prompt: Prompt, reader: Reader, batch: list[Slot], allowance: int
 ) -> None:
     """Draw into all slots of `batch` at once; each may use `allowance` samples, so that no timing can matter."""
-    before = _taken(batch)
     try:
         if len(batch) == 1:
             await get_vote(asking, poll.step, prompt, batch[0], reader, allowance)
@@ -34,8 +43,6 @@ async def draw_all(
     except BaseExceptionGroup as group_of_errors:
         # What is no error of mdap ended the others of its batch; it is raised as it would be from a batch of one.
         raise group_of_errors.exceptions[0] from None
-    finally:
-        poll.taken += _taken(batch) - before
     _raise_first(batch)
 
 
@@ -66,7 +73,7 @@ def draw_hedged(extra: int) -> Drawing:
         left = asking.settings.max_samples - poll.taken
         spare = [Slot(len(poll.slots) + n) for n in range(min(extra, left - len(batch)))]
         poll.slots.extend(spare)
-        slots, before = [*batch, *spare], _taken(batch)
+        slots = [*batch, *spare]
         allowance = min(allowance, left // len(slots))
         try:
             async with TaskGroup() as group:
@@ -76,8 +83,6 @@ def draw_hedged(extra: int) -> Drawing:
                     draw.cancel()
         except BaseExceptionGroup as group_of_errors:
             raise group_of_errors.exceptions[0] from None
-        finally:
-            poll.taken += _taken(slots) - before
         in_time = sum(slot.vote is not None for slot in slots)
         for slot in slots:
             slot.void = in_time >= len(batch) and slot.vote is None
@@ -92,10 +97,6 @@ async def _enough(draws: list[Task[None]], slots: list[Slot], needed: int) -> No
     pending = set(draws)
     while pending and sum(slot.vote is not None for slot in slots) < needed:
         _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-
-
-def _taken(slots: list[Slot]) -> int:
-    return sum(slot.redraws for slot in slots)
 
 
 def _raise_first(slots: list[Slot]) -> None:

@@ -16,6 +16,7 @@ from mdap.core.history import Acted, Attempted, Decided, Ended, History, Leased,
 from mdap.core.plain import plain
 from mdap.core.records import Attempt, Decision, Move, Record, Sample, State, Status, Step, Totals
 from mdap.engine.calling import Emit
+from mdap.engine.lookahead import Ahead
 from mdap.engine.poll import Poll
 from mdap.engine.taskview import TaskView
 from mdap.protocols import Clock, Decide, Entries
@@ -43,6 +44,8 @@ class Log:
         self._condition_stored = history.book.condition
         self._cost_of: Callable[[], int] | None = None
         self._cost_stored = 0
+        self._ahead: Ahead | None = None
+        self._ahead_stored = Ahead()
         self.retried: dict[str, int] = {}
         self.state, self._past = _replay(history, view)
 
@@ -54,6 +57,10 @@ class Log:
         """Journal along with each decision what calls have cost since the one before; `nano` says what in all."""
         self._cost_of, self._cost_stored = nano, nano()
 
+    def watch_ahead(self, ahead: Ahead) -> None:
+        """Journal what asking ahead has done along with the decisions."""
+        self._ahead = ahead
+
     def past(self, step: Step) -> Decision | None:
         """Return the decision that the journal already holds for this step."""
         return self._past.pop(step.index, None) if self._past else None
@@ -62,9 +69,7 @@ class Log:
         """Hand a decision to the journal, and wait while too many are not durable yet."""
         if step.index and step.index % SNAPSHOT_EVERY == 0:
             self._journal.append(self._run, Snapshot(step.index, plain(step.state)))
-        totals.retries = self._new_retries()
-        if self._cost_of is not None:
-            totals.nano = self._new_cost()
+        self.account(totals)
         self._last_ticket = self._journal.append(self._run, self._entry(step, decision, totals))
         waiting, durable, now = self._waiting, self._journal.durable, self._clock.now()
         waiting.append((self._last_ticket, now))
@@ -72,6 +77,12 @@ class Log:
             waiting.popleft()
         if waiting and (len(waiting) >= MOST_WAITING or now - waiting[0][1] >= LONGEST_WAIT):
             await self._journal.wait_durable(waiting[0][0])
+
+    def account(self, totals: Totals) -> None:
+        """Put into `totals` the retries and the cost of all calls since this was last asked for."""
+        totals.retries = self._new_retries()
+        if self._cost_of is not None:
+            totals.nano = self._new_cost()
 
     def copied(self, move: Move) -> Move:
         """Return a move that shares nothing with `move`."""
@@ -107,8 +118,20 @@ class Log:
     ) -> None:
         """Hand over the end of this segment; `rows`, of a map, counts its rows by where they stand."""
         totals = Totals(retries=self._new_retries(), nano=self._new_cost())
+        self._add_ahead(totals)
         ended = Ended(status, spend, seconds, reason, totals, self._new_condition(), rows)
         self._last_ticket = self._journal.append(self._run, ended)
+
+    def _add_ahead(self, totals: Totals) -> None:
+        new, old = self._ahead, self._ahead_stored
+        if new is None or new == old:
+            return
+        totals.wasted, totals.rollbacks, totals.reused = (
+            new.wasted - old.wasted,
+            new.rollbacks - old.rollbacks,
+            new.reused - old.reused,
+        )
+        self._ahead_stored = msgspec.structs.replace(new)
 
     def _new_cost(self) -> int:
         if self._cost_of is None:

@@ -139,7 +139,12 @@ class Lookahead:
         self._polls[step.index] = front.poll
         self._extend(0)
         assert front.outcome is not None
-        decision = await front.outcome
+        try:
+            decision = await front.outcome
+        except MdapError:
+            # Its ballot stays among `polls`: a remedy may go on with it, and a stop keeps it.
+            self._chain.popleft()
+            raise
         self._polls.pop(step.index, None)
         self._chain.popleft()
         self._judge_draft(front.key, decision)

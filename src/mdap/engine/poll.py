@@ -37,7 +37,7 @@ class Poll:
         self.ballot = Ballot(rule)
         self.slots: list[Slot] = []
         self.waiting = 0  # the first slot that is not counted yet
-        self.taken = 0  # samples used, those of earlier segments included
+        self._earlier = 0  # samples of earlier segments whose slots have their votes by now
         self.on_vote: Callable[[], None] | None = None
         self.remedy = ""
         self.cap: int | None = None
@@ -49,7 +49,8 @@ class Poll:
 
     def _restore(self, opened: OpenBallot) -> None:
         votes, redraws = dict(opened.votes), dict(opened.redraws)
-        self.taken, self.remedy, self.cap, self._k = opened.taken, opened.remedy, opened.cap, opened.k
+        self._earlier = opened.taken - sum(redraws.values())
+        self.remedy, self.cap, self._k = opened.remedy, opened.cap, opened.k
         asked = max([*votes, *redraws, *opened.void], default=-1) + 1
         self.slots = [Slot(n, redraws.get(n, 0), votes.get(n)) for n in range(asked)]
         for number in opened.void:
@@ -65,6 +66,11 @@ class Poll:
             slot.void = True
         poll.count()
         return poll
+
+    @property
+    def taken(self) -> int:
+        """Samples used, those of earlier segments included."""
+        return self._earlier + sum([slot.redraws for slot in self.slots])
 
     def count(self) -> None:
         """Cast the votes of all slots up to the first that has none yet."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
 from mdap.core.errors import BudgetReached, JournalError, MdapError, Stop, Undecided
 from mdap.core.events import RunEnded
@@ -17,16 +17,26 @@ from mdap.engine.taskview import TaskView
 from mdap.protocols import Decide
 
 
-async def drive(view: TaskView, log: Log, meter: Meter, polls: dict[int, Poll], decide: Decide, limit: int) -> Status:
+async def drive(
+    view: TaskView,
+    log: Log,
+    meter: Meter,
+    polls: dict[int, Poll],
+    decide: Decide,
+    limit: int,
+    ahead: AbstractAsyncContextManager[object] | None = None,
+) -> Status:
     """Return how the segment ended, with everything durable that it decided, took and left open.
 
-    Caps, budgets and Stop are outcomes; other errors, and cancellation, are raised again after the same care.
+    `ahead` is what asks ahead of `decide`; it has ended before anything is written of the end. Caps, budgets and Stop
+    are outcomes; other errors, and cancellation, are raised again after the same care.
     """
     index, state = log.state
     status: Status = "error"
     reason = "an error inside mdap"
     try:
-        await generate_solution(view, state, index, decide, limit)
+        async with ahead or nullcontext():
+            await generate_solution(view, state, index, decide, limit)
         status, reason = "done", ""
     except Undecided as error:
         status, reason = "undecided", str(error)
