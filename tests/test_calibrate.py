@@ -408,3 +408,25 @@ def test_messages_are_those_that_a_run_would_send() -> None:
     assert {request.messages for request in teller.asked} == {
         (Message("user", f"What comes after {request.state}?"),) for request in teller.asked
     }
+
+
+def test_with_prices_models_are_ranked_by_what_a_decided_step_costs() -> None:
+    prices = {"simulated:p=0.9": {"input": 0.1, "output": 0.1}, "simulated:p=0.99": {"input": 1.0, "output": 1.0}}
+    told: list[Prospect] = []
+    made = mdap.calibrate(Sampled(), list(prices), samples=500, prices=prices, on_prospect=told.extend)
+    assert [model.model for model in made.models] == ["simulated:p=0.9", "simulated:p=0.99"]
+    cheap = made.models[0]
+    projection, amount = cheap.verdict.projection, cheap.usd
+    assert projection is not None
+    assert amount is not None
+    assert amount.value == pytest.approx((projection.tokens_in.value + projection.tokens_out.value) * 0.1 / 1e6)
+    assert amount.low < amount.value < amount.high
+    assert cheap.usd_per_step == pytest.approx(amount.value / 500)
+    assert told[0].usd_most == pytest.approx((told[0].tokens_in + told[0].tokens_out_most) * 0.1 / 1e6)
+
+
+def test_without_a_price_for_all_of_them_calls_decide_the_rank() -> None:
+    prices = {"simulated:p=0.9": {"input": 0.1, "output": 0.1}}
+    made = mdap.calibrate(Sampled(), ["simulated:p=0.9", "simulated:p=0.99"], samples=500, prices=prices)
+    assert [model.model for model in made.models] == ["simulated:p=0.99", "simulated:p=0.9"]
+    assert made.models[0].usd is None

@@ -11,7 +11,7 @@ import msgspec
 from mdap.api import close, limits_of
 from mdap.clock import LoopClock
 from mdap.core.budget import Budget
-from mdap.core.calibrated import Calibration, ModelCalibration, comparable
+from mdap.core.calibrated import Calibration, ModelCalibration, comparable, ranked
 from mdap.core.calibration import AGAIN, kinds_of
 from mdap.core.errors import UsageError
 from mdap.core.history import Spend
@@ -40,12 +40,14 @@ class Prospect(msgspec.Struct, frozen=True):
     """What a calibration will take of one model: `calls` at most (retries apart), and the tokens of so many.
 
     `tokens_in` is reckoned from the first prompt at 4 characters a token; `tokens_out_most` is the cap of every reply.
+    `usd_most`: what such tokens cost; None without a price.
     """
 
     model: str
     calls: int
     tokens_in: int
     tokens_out_most: int
+    usd_most: float | None = None
 
 
 async def calibrate(
@@ -89,7 +91,7 @@ async def calibrate(
     size = _steps(first.view.task, steps)
     states_from, states = _states(first, count)
     if on_prospect is not None:
-        on_prospect([_prospect(parts, count) for parts in all_parts])
+        on_prospect([_prospect(parts, count, cost) for parts, cost in zip(all_parts, costs, strict=True)])
     try:
         found = [
             await _calibrated(parts, cost, states, count, size, goal, on_event, clock)
@@ -108,13 +110,17 @@ async def calibrate(
         first.settings.temperature,
         states_from,
         "votes" if _truth(first) is None else "answer",
-        tuple(sorted(found, key=_rank)),
+        ranked(
+            msgspec.structs.replace(model, prices=_price(parts, prices, free=free))
+            for model, parts in zip(found, all_parts, strict=True)
+        ),
     )
 
 
-def _rank(model: ModelCalibration) -> float:
-    per_step = model.calls_per_step
-    return float("inf") if per_step is None else per_step
+def _price(parts: Parts, prices: Prices | None, *, free: bool) -> UnitPrices | None:
+    """The prices of a run's calls, which no batch halves; None where several models share the votes."""
+    known = list(prices_of(parts, prices, free=free).values())
+    return known[0] if len(known) == 1 else None
 
 
 async def _calibrated(
@@ -173,12 +179,15 @@ def _steps(task: Task, steps: int | None) -> int:
     return whole("steps", known)
 
 
-def _prospect(parts: Parts, samples: int) -> Prospect:
+def _prospect(parts: Parts, samples: int, costs: Mapping[str, UnitPrices]) -> Prospect:
     messages = parts.view.prompt(parts.view.start()).messages
     tokens = sum(len(message.content) for message in messages) // CHARACTERS
     # A vote that stands in for an answer ends when it is settled, which may be a little past the last call planned.
     calls = samples if _truth(parts) is not None else samples + REFERENCE_K * parts.settings.in_flight
-    return Prospect(parts.model.spec, calls, tokens * calls, parts.settings.max_tokens * calls)
+    most = parts.settings.max_tokens
+    # The dearest of several models: any of them may be asked.
+    usd = [float(price.input) * tokens + float(price.output) * most for price in costs.values()]
+    return Prospect(parts.model.spec, calls, tokens * calls, most * calls, max(usd) * calls / 1e6 if usd else None)
 
 
 def _states(parts: Parts, samples: int) -> tuple[Literal["sample", "answer", "votes"], list[State] | None]:

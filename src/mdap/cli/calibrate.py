@@ -146,8 +146,12 @@ def _say_prospects(prospects: Sequence[Prospect]) -> None:
     for prospect in prospects:
         say(
             f"cost:  {prospect.model}: at most {prospect.calls:,} calls, about {prospect.tokens_in:,} tokens in, at "
-            f"most {prospect.tokens_out_most:,} out; retries come on top"
+            f"most {prospect.tokens_out_most:,} out{_usd(prospect)}; retries come on top"
         )
+
+
+def _usd(prospect: Prospect) -> str:
+    return "" if prospect.usd_most is None else f", about {prospect.usd_most:,.2f} USD at most"
 
 
 @contextmanager

@@ -129,6 +129,9 @@ def _verdict_rows(model: ModelCalibration, made: Calibration) -> list[tuple[str,
         *_projection_rows(verdict.projection),
         *_unseen_rows(verdict.unseen),
     ]
+    amount = model.usd
+    if amount is not None:
+        rows.insert(6, ("USD", f"{amount.value:,.2f} ({amount.low:,.2f} to {amount.high:,.2f})"))
     if model.stopped:
         rows.append(("stopped", model.stopped))
     return rows
@@ -163,14 +166,16 @@ def _rounds_table(rows: Sequence[Round]) -> Table:
 
 
 def _ranking(models: Sequence[ModelCalibration]) -> Table:
-    table = _table("model", "k", "calls a step", "tokens a step")
+    is_priced = any(model.usd_per_step is not None for model in models)
+    table = _table("model", "k", "calls a step", "tokens a step", *(["USD a step"] * is_priced))
     for model in models:
         calls, projection = model.calls_per_step, model.verdict.projection
         if calls is None or projection is None:
-            table.add_row(model.model, "none", "", "")
+            table.add_row(model.model, "none")
             continue
+        price = "" if model.usd_per_step is None else f"{model.usd_per_step:.3g}"
         tokens = (projection.tokens_in.value + projection.tokens_out.value) / projection.calls.value * calls
-        table.add_row(model.model, str(projection.k), f"{calls:.3f}", f"{tokens:,.0f}")
+        table.add_row(model.model, str(projection.k), f"{calls:.3f}", f"{tokens:,.0f}", *([price] * is_priced))
     return table
 
 

@@ -5,14 +5,16 @@ Reads and writes bytes, never a file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from mdap.core.calibration import Kind
+from mdap.core.calibration import Kind, Range
 from mdap.core.errors import FingerprintChanged, UsageError, VotingCannotHelp
 from mdap.core.fingerprint import differences
+from mdap.core.prices import UnitPrices
 from mdap.core.verdict import Verdict
 
 VERSION: Final = 1
@@ -27,7 +29,8 @@ class ModelCalibration(msgspec.Struct, frozen=True):
     """The figures of one model. `identity` is what its fingerprint holds, `model` its spec.
 
     `calls` were made, retries included; `stopped` says why no more were, where a budget ended them. `unsettled`: states
-    whose answer votes could not settle, which count as wrong.
+    whose answer votes could not settle, which count as wrong. `prices` are those of a run's calls; None: not known, or
+    of several models.
     """
 
     model: str
@@ -38,6 +41,7 @@ class ModelCalibration(msgspec.Struct, frozen=True):
     verdict: Verdict
     unsettled: int = 0
     stopped: str = ""
+    prices: UnitPrices | None = None
 
     @property
     def k(self) -> int:
@@ -57,6 +61,25 @@ class ModelCalibration(msgspec.Struct, frozen=True):
         if projection is None:
             return None
         return sum(kind.share * projection.votes_per_step.value / kind.v.value for kind in self.kinds)
+
+    @property
+    def usd(self) -> Range | None:
+        """What the run to come costs in USD, between its ends; None without prices or without a k."""
+        projection = self.verdict.projection
+        if projection is None or self.prices is None:
+            return None
+        amounts = zip(
+            msgspec.structs.astuple(projection.tokens_in), msgspec.structs.astuple(projection.tokens_out), strict=True
+        )
+        return Range(*(_usd(self.prices, tokens_in, tokens_out) for tokens_in, tokens_out in amounts))
+
+    @property
+    def usd_per_step(self) -> float | None:
+        """Expected USD for each decided step at the recommended k; None without prices or without a k."""
+        projection, calls, amount = self.verdict.projection, self.calls_per_step, self.usd
+        if projection is None or calls is None or amount is None:
+            return None
+        return amount.value / projection.calls.value * calls
 
 
 class Calibration(msgspec.Struct, frozen=True):
@@ -100,6 +123,24 @@ class Calibration(msgspec.Struct, frozen=True):
             f"{differences(before, {'model': fingerprint['model'], **now})}\n",
             remedy="calibrate again with what the run uses: `mdap calibrate TASK --model M --output FILE`",
         )
+
+
+def ranked(models: Iterable[ModelCalibration]) -> tuple[ModelCalibration, ...]:
+    """Return models by what a decided step costs, or takes in calls where not all have a price; refused ones last."""
+    found = list(models)
+    helped = [model for model in found if model.calls_per_step is not None]
+    is_priced = all(model.usd_per_step is not None for model in helped)
+
+    def rank(model: ModelCalibration) -> float:
+        figure = model.usd_per_step if is_priced else model.calls_per_step
+        return math.inf if figure is None else figure
+
+    return tuple(sorted(found, key=rank))
+
+
+def _usd(prices: UnitPrices, tokens_in: float, tokens_out: float) -> float:
+    """The price of so many tokens, none of them cached and no prompt so long that it costs more."""
+    return (float(prices.input) * tokens_in + float(prices.output) * tokens_out) / 1e6
 
 
 def comparable(fingerprint: Mapping[str, str]) -> dict[str, str]:
