@@ -19,7 +19,8 @@ def _group(name: str, place: int) -> Group:
     return Group(name, sort_key=place)
 
 
-CAPS, BUDGETS, DRAWS, OUTPUT = _group("Caps", 3), _group("Budgets", 4), _group("Draws", 5), _group("Output", 6)
+CAPS, BUDGETS, DRAWS = _group("Caps", 3), _group("Budgets", 4), _group("Draws", 5)
+WAITING, OUTPUT = _group("Waiting", 6), _group("Output", 7)
 
 
 def _setting(name: str, text: str, group: Group, metavar: str | None = None, alias: str | None = None) -> Parameter:
@@ -28,7 +29,15 @@ def _setting(name: str, text: str, group: Group, metavar: str | None = None, ali
     What is not given is not passed on: a model may prescribe its own temperatures, and a resume keeps what it has.
     """
     default = getattr(Settings(), name)
-    shown = "no limit" if default is None else f"{default:g}" if isinstance(default, float) else default
+    shown = (
+        "none"
+        if name == "draft"
+        else "no limit"
+        if default is None
+        else f"{default:g}"
+        if isinstance(default, float)
+        else default
+    )
     return Parameter(
         help=f"{text} [default: {shown}]",
         group=group,
@@ -65,6 +74,19 @@ class Changeable:
     ] = None
     allow_identical: Annotated[
         bool | None, _setting("allow_identical", "Long replies may be alike: they stop no run.", DRAWS)
+    ] = None
+    lookahead: Annotated[
+        int | None, _setting("lookahead", "Steps asked ahead where a call takes over 5 ms; 0: none.", WAITING)
+    ] = None
+    draft: Annotated[
+        str | None,
+        _setting(
+            "draft", "Who guesses moves, so that many steps are asked at once: task, or a model.", WAITING, "DRAFT"
+        ),
+    ] = None
+    leader_first: Annotated[
+        bool | None,
+        _setting("leader_first", "A step's first draw goes alone, for providers that cache prompts.", WAITING),
     ] = None
 
 
@@ -110,6 +132,10 @@ class Draws:
         _setting("temperature", "Temperature of all other draws; none: send none.", DRAWS, _HEAT),
     ] = None
     seed: Annotated[int | None, _setting("seed", "Settles every draw of a seeded model.", DRAWS)] = None
+    hedge: Annotated[
+        int | None,
+        _setting("hedge", "Spare draws a batch, given up when not needed; equal runs may differ.", WAITING),
+    ] = None
     share_draws: Annotated[
         bool | None,
         _setting("share_draws", "Draws share a call where the server can: they then have no seeds.", DRAWS),
