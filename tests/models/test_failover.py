@@ -260,7 +260,7 @@ class Dying(Chancy):
         return await super().complete(request)
 
 
-RULES: dict[str, Any] = {"k": 2, "retries": 30, "record": "samples", "max_samples": 1_000}
+RULES: Any = {"k": 2, "retries": 30, "record": "samples", "max_samples": 1_000}
 
 
 def pair() -> Failover:
@@ -277,7 +277,8 @@ def test_a_run_goes_over_to_the_fallback_and_records_which_model_each_vote_came_
 
 @pytest.mark.parametrize("entries", range(3, 18, 2))
 def test_a_run_that_is_killed_and_resumed_asks_the_models_that_it_would_have_asked(entries: int) -> None:
-    watched, model = Watched(), pair()
+    model = pair()
+    watched: Any = Watched()
     whole = run_virtual(api.run(Pairs(12), model, journal=watched, **RULES))
     assert isinstance(model.models[0], Dying)
     killed = watched.killed_after(entries)

@@ -11,8 +11,10 @@ from mdap.core.records import Draw, Request, Response
 
 # Long enough for a cache that answers late, short enough for the memory of a run of any length.
 REMEMBERED = 4096
+OPEN_BALLOTS = 64
 # Ids that were drawn at random are longer than this after their prefix; counters and seconds repeat by nature.
-_TELLING_ID = re.compile(r"(?:[A-Za-z]+[-_])?(?!\d+$)[^#]{12,}(?:#\d+)?")
+_TELLING = 12
+_PREFIX = re.compile(r"[A-Za-z]+[-_]")
 
 # Below so many tokens, equal replies are what right answers look like.
 LONG = 100
@@ -23,6 +25,9 @@ AGREEMENT = 0.99
 # The chance of an alarm, over a run of any length, if that is so. A run of equal pairs may begin at any of them, and
 # the sum of 1/n^2 over all n is pi^2/6.
 FALSE_ALARM = 0.01
+# Of n replies to one prompt, all take its usual course with probability a^n, and two are alike with a^2: so a further
+# one that is like two before it tells half of what the first pair told.
+FURTHER = 0.5
 
 
 class Independence:
@@ -30,13 +35,13 @@ class Independence:
 
     Three things are evidence: a header that says that a cache answered; an id that an earlier reply had; and long
     replies that are alike, at a temperature above 0, in ballot after ballot, more often than chance explains. How many
-    that takes depends on their length: 9 pairs at 100 tokens, 1 at 600.
+    that takes depends on their length: at first 7 pairs at 100 tokens, 1 at 510.
     """
 
     def __init__(self, *, is_seeded: bool = False, allow_identical: bool = False) -> None:
         self._ids: OrderedDict[str, Draw] = OrderedDict()
         self._looks_at_texts = not (is_seeded or allow_identical)
-        self._ballots: OrderedDict[tuple[int, int], str] = OrderedDict()
+        self._ballots: OrderedDict[tuple[int, int], tuple[str, float]] = OrderedDict()
         self._pairs = 0
         self._in_a_row = 0
         self._evidence = 0.0
@@ -54,7 +59,7 @@ class Independence:
 
     def _see_id(self, draw: Draw, name: str) -> None:
         before = self._ids.get(name)
-        if before is not None and before != draw and _TELLING_ID.fullmatch(name):
+        if before is not None and before != draw and _is_random(name):
             where = "of this step" if before.step == draw.step else f"of step {before.step}"
             raise _alarm(draw, f"the reply has the id {name[:60]!r}, and so had one {where}", _CACHE)
         self._ids[name] = draw
@@ -63,9 +68,10 @@ class Independence:
 
     def _see_text(self, draw: Draw, text: str) -> None:
         ballot = draw.item, draw.step
-        first = self._ballots.setdefault(ballot, text)
-        if first is text:
-            if len(self._ballots) > REMEMBERED // 64:
+        first, weight = self._ballots.get(ballot, ("", 1.0))
+        if not first:
+            self._ballots[ballot] = text, 1.0
+            if len(self._ballots) > OPEN_BALLOTS:
                 self._ballots.popitem(last=False)
             return
         self._pairs += 1
@@ -73,7 +79,8 @@ class Independence:
             self._in_a_row, self._evidence = 0, 0.0
             return
         self._in_a_row += 1
-        self._evidence -= len(text) // CHARACTERS_PER_TOKEN * math.log(AGREEMENT)
+        self._ballots[ballot] = first, FURTHER
+        self._evidence -= weight * len(text) // CHARACTERS_PER_TOKEN * math.log(AGREEMENT)
         begun = self._pairs - self._in_a_row + 1
         if self._evidence > math.log(math.pi**2 / 6 / FALSE_ALARM) + 2 * math.log(begun):
             raise _alarm(
@@ -85,6 +92,11 @@ class Independence:
 
 
 _CACHE = "switch off the cache between here and the model, or look with `mdap probe MODEL`; the votes so far are kept"
+
+
+def _is_random(name: str) -> bool:
+    drawn = _PREFIX.sub("", name, count=1)
+    return len(drawn) >= _TELLING and not drawn.isdecimal()
 
 
 def _alarm(draw: Draw, evidence: str, remedy: str) -> Stop:
