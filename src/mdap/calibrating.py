@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any, Literal, Unpack
 
@@ -26,6 +27,7 @@ from mdap.engine.calibrate import REFERENCE_K, Stopwatch, collect
 from mdap.engine.calling import Meter
 from mdap.engine.stack import stacked
 from mdap.engine.vote import Asking
+from mdap.models.submissions import Patience, Submissions
 from mdap.observers import Observer, fan_out
 from mdap.parts import Options, Parts, Prices, choose_rule, fingerprint_of, parts_of, prices_of, settings_of
 from mdap.protocols import Clock, Model, Task
@@ -50,6 +52,18 @@ class Prospect(msgspec.Struct, frozen=True):
     usd_most: float | None = None
 
 
+class Batching(msgspec.Struct, frozen=True):
+    """That the calls of a calibration go by the providers' batches, and how long those are waited for.
+
+    `file` remembers what is in which batch, so that a calibration that was killed goes on with the same; None: nothing
+    does. `anew` forgets what it remembers.
+    """
+
+    file: str | Path | None = None
+    anew: bool = False
+    patience: Patience = Patience()
+
+
 async def calibrate(
     task: Task | str,
     models: Model | str | Callable[..., Any] | Sequence[Model | str | Callable[..., Any]],
@@ -59,6 +73,7 @@ async def calibrate(
     steps: int | None = None,
     prices: Prices | None = None,
     free: bool = False,
+    batch: Batching | None = None,
     red_flags: Sequence[RedFlagCheck] | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
@@ -73,10 +88,12 @@ async def calibrate(
     what votes with a margin of 6 settle on. Four fifths of the samples are of different states, the others of those
     that went wrong. `steps` and `target` are those of the run to come (the task's own, where it knows them).
     `on_prospect` is told, before the first call, what each model will take. The options are those of `run`; budgets
-    are of each model, and end its drawing early; `prices` and `free` say what its calls cost.
+    are of each model, and end its drawing early; `prices` and `free` say what its calls cost. `batch` sends them by the
+    providers' batches, at half the price and within a day; latency is not measured then.
 
     A model for which voting cannot help is in the result with its reason; its `k` raises VotingCannotHelp. Raises
-    UsageError for what cannot be calibrated, ModelError where a model gives no reply.
+    UsageError for what cannot be calibrated, ModelError where a model gives no reply, Stop where a batch takes longer
+    than it is to be waited for: the same call then goes on with it.
     """
     given = list(models) if isinstance(models, Sequence) and not isinstance(models, str) else [models]
     count, goal = whole("samples", samples), checked_target(target)
@@ -84,7 +101,7 @@ async def calibrate(
         parts_of(task, model, lambda bound: settings_of(bound, dict(options)), red_flags, extra_flags)
         for model in given
     ]
-    costs = [prices_of(parts, prices, free=free) for parts in all_parts]
+    costs = [_costs(parts, prices, batch, free=free) for parts in all_parts]
     if not all_parts:
         raise UsageError("there is no model to calibrate", remedy="give at least one")
     first = all_parts[0]
@@ -92,15 +109,19 @@ async def calibrate(
     states_from, states = _states(first, count)
     if on_prospect is not None:
         on_prospect([_prospect(parts, count, cost) for parts, cost in zip(all_parts, costs, strict=True)])
+    submitted = _submissions(all_parts, states, batch)
     try:
         found = [
-            await _calibrated(parts, cost, states, count, size, goal, on_event, clock)
+            await _calibrated(
+                _by_batches(parts, count, batch, submitted, clock), cost, states, count, size, goal, on_event, clock
+            )
             for parts, cost in zip(all_parts, costs, strict=True)
         ]
     finally:
         for parts in all_parts:
             if parts.owns_model:
                 await close(parts.model)
+    submitted.close_all()
     return Calibration(
         fingerprint_of(first, choose_rule(None, None))["task"],
         goal,
@@ -115,6 +136,50 @@ async def calibrate(
             for model, parts in zip(found, all_parts, strict=True)
         ),
     )
+
+
+def _costs(parts: Parts, prices: Prices | None, batch: Batching | None, *, free: bool) -> dict[str, UnitPrices]:
+    found = prices_of(parts, prices, free=free)
+    if batch is None:
+        return found
+    from mdap.models.batches import halved
+
+    return {spec: halved(price) for spec, price in found.items()}
+
+
+def _submissions(all_parts: Sequence[Parts], states: Sequence[State] | None, batch: Batching | None) -> Submissions:
+    """Return what was submitted before; raises UsageError, before any call, for what no batch could do."""
+    if batch is None:
+        return Submissions()
+    # Here, not above: it loads the network library, which most calibrations of models in the process never need.
+    from mdap.models.batches import service_of
+
+    for parts in all_parts:
+        service_of(parts.model)
+    if states is None:
+        raise UsageError(
+            "without `sample` or `answer` the states of this task are found step by step, each a batch of its own",
+            remedy="give the task a `sample`, or calibrate without --batch",
+        )
+    submitted = Submissions(batch.file)
+    if batch.anew:
+        submitted.forget()
+    return submitted
+
+
+def _by_batches(
+    parts: Parts, samples: int, batch: Batching | None, submitted: Submissions, clock: Clock | None
+) -> Parts:
+    """Return the same parts, whose model is asked by batches; all that can be asked together goes into one."""
+    if batch is None:
+        return parts
+    from mdap.models.batches import Batched
+
+    model = Batched(parts.model, submitted, clock or LoopClock(), batch.patience)
+    # The patience with a batch bounds the wait, and says how to go on; a timeout of the call would only cut it short.
+    together = {"in_flight": max(samples, parts.settings.in_flight), "timeout": 2 * batch.patience.limit}
+    settings = msgspec.structs.replace(parts.settings, **together)
+    return msgspec.structs.replace(parts, model=model, settings=settings)
 
 
 def _price(parts: Parts, prices: Prices | None, *, free: bool) -> UnitPrices | None:
@@ -150,6 +215,9 @@ async def _calibrated(
             f"no sample was drawn of {parts.model.spec}: {found.stopped or 'no state could be settled by votes'}",
             remedy="raise the budget or --samples",
         )
+    if getattr(parts.model, "is_batched", False):
+        # What a batch took says nothing of a call.
+        found.drawn = [msgspec.structs.replace(sample, seconds=0.0) for sample in found.drawn]
     kinds = kinds_of(found.drawn)
     fingerprint = fingerprint_of(parts, choose_rule(None, None))
     return ModelCalibration(

@@ -24,6 +24,7 @@ from mdap.cli.options import (
     Verbose,
     given,
 )
+from mdap.cli.tapes import NO_TAPES, Tapes
 
 if TYPE_CHECKING:
     from mdap.asked import Answer, Inquiry
@@ -94,6 +95,7 @@ def ask(
     money: Money = USUAL_MONEY,
     draws: Draws = USUAL_DRAWS,
     place: Place = USUAL_PLACE,
+    tapes: Tapes = NO_TAPES,
     json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -110,7 +112,7 @@ def ask(
     from mdap.cli.run import with_base_url
 
     inquiry = _inquiry(_prompt(prompt, file), shape, votes)
-    rule, voter = parts.choose_rule(votes.k, votes.rule), with_base_url(model, base_url)
+    rule, voter = parts.choose_rule(votes.k, votes.rule), tapes.into(with_base_url(model, base_url))
     if votes.k is None and votes.rule is None and not quiet:
         say(f"note:  k={parts.DEFAULT_K} is assumed: nothing says yet how often this model is right")
     options = {**given(changeable), **given(draws), **money.options}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from mdap.cli.options import (
     OUTPUT,
@@ -25,10 +26,54 @@ from mdap.cli.options import (
     Verbose,
     given,
 )
+from mdap.cli.tapes import NO_TAPES, Tapes
 
 if TYPE_CHECKING:
-    from mdap.calibrating import Prospect
+    from mdap.calibrating import Batching, Prospect
+    from mdap.core.calibrated import Calibration
     from mdap.core.events import Event
+
+BATCHES = Group("Batches", sort_key=4)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ByBatch:
+    """Whether calls go by the provider's batches."""
+
+    batch: Annotated[
+        bool,
+        Parameter(
+            negative="", group=BATCHES, show_default=False, help="Send calls by batches: half the price, within a day."
+        ),
+    ] = False
+    batch_wait: Annotated[
+        float, Parameter(group=BATCHES, help="Seconds to wait for a batch; the same command then goes on with it.")
+    ] = 93_600.0
+    batch_anew: Annotated[
+        bool,
+        Parameter(
+            negative="", group=BATCHES, show_default=False, help="Forget all batches that were submitted before."
+        ),
+    ] = False
+    batch_file: Annotated[
+        Path | None,
+        Parameter(group=BATCHES, help="File that remembers batches [default: batches.jsonl beside the journal]"),
+    ] = None
+
+    @property
+    def batching(self) -> Batching | None:
+        """What the library is told."""
+        if not self.batch:
+            return None
+        from mdap.calibrating import Batching
+        from mdap.models.submissions import Patience
+
+        file = self.batch_file or USUAL_PLACE.path.with_name("batches.jsonl")
+        return Batching(file, self.batch_anew, Patience(limit=self.batch_wait))
+
+
+ONE_BY_ONE = ByBatch()
 
 
 def calibrate(
@@ -50,6 +95,8 @@ def calibrate(
     output: Annotated[
         Path | None, Parameter(help="File to save to, for `mdap run --calibration`.", group=OUTPUT)
     ] = None,
+    tapes: Tapes = NO_TAPES,
+    by_batch: ByBatch = ONE_BY_ONE,
     json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -59,7 +106,8 @@ def calibrate(
     Says first what it will take. Then reports, for each kind of step: p, v, q, flags, whether wrong votes pile up on
     few steps, tokens and latency; recommends k for the target from the unfavourable end of each interval; and says
     what it cannot know. Where the commonest wrong answer may be commoner than the right one it refuses, with the
-    reason: the exit code is 1 if it refuses every model, and 4 if a budget ended the drawing.
+    reason: the exit code is 1 if it refuses every model, and 4 if a budget ended the drawing, or a batch took longer
+    than --batch-wait.
     """
     import msgspec
 
@@ -68,32 +116,49 @@ def calibrate(
     from mdap.cli.exits import CODES, say
     from mdap.cli.report import print_json
     from mdap.cli.run import with_base_url
-    from mdap.core.errors import UsageError
+    from mdap.core.errors import Stop
 
-    chosen = [with_base_url(name, base_url) for name in model]
+    chosen = [tapes.into(with_base_url(name, base_url)) for name in model]
     options: dict[str, Any] = {**given(changeable), **given(fixed), **money.options}
-    with _shown(len(chosen) * samples, verbose=verbose, quiet=quiet) as count:
-        made = calibrated(
-            task,
-            chosen,
-            samples=samples,
-            target=target,
-            steps=steps,
-            on_prospect=None if quiet else _say_prospects,
-            on_event=count,
-            **options,
-        )
+    try:
+        with _shown(len(chosen) * samples, verbose=verbose, quiet=quiet) as count:
+            made = calibrated(
+                task,
+                chosen,
+                samples=samples,
+                target=target,
+                steps=steps,
+                batch=by_batch.batching,
+                on_prospect=None if quiet else _say_prospects,
+                on_event=count,
+                **options,
+            )
+    except Stop as stop:
+        say(f"stopped: {stop.message}")
+        say(f"next:  {stop.remedy}")
+        return CODES["stopped"]
     if output is not None:
-        try:
-            output.write_bytes(made.encode())
-        except OSError as error:
-            raise UsageError(
-                f"cannot write {output}: {error}", remedy="give --output a file that can be made"
-            ) from None
+        _save(made, output)
     if json:
         print_json(msgspec.to_builtins(made))
     else:
         print_calibration(made)
+    return _ended(made, output)
+
+
+def _save(made: Calibration, output: Path) -> None:
+    from mdap.core.errors import UsageError
+
+    try:
+        output.write_bytes(made.encode())
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error}", remedy="give --output a file that can be made") from None
+
+
+def _ended(made: Calibration, output: Path | None) -> int:
+    """Say what is in the way of a run, and how to begin one; return the exit code."""
+    from mdap.cli.exits import CODES, say
+
     for found in made.models:
         if found.verdict.refusal:
             say(f"refused: {found.model}: {found.verdict.refusal}")

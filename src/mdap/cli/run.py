@@ -23,6 +23,7 @@ from mdap.cli.options import (
     Verbose,
     given,
 )
+from mdap.cli.tapes import NO_TAPES, Tapes
 
 
 def run(
@@ -44,6 +45,7 @@ def run(
     money: Money = USUAL_MONEY,
     fixed: Fixed = UNSET,
     place: Place = USUAL_PLACE,
+    tapes: Tapes = NO_TAPES,
     json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -64,14 +66,15 @@ def run(
             f"note:  k={parts.DEFAULT_K} is assumed: nothing says yet how often this model is right; "
             f"`mdap calibrate {task} --model {model}` finds that out"
         )
-    chosen = with_base_url(model, base_url)
+    chosen = tapes.into(with_base_url(model, base_url))
+    mixed, next_ones = [[tapes.into(spec) for spec in specs or ()] for specs in (mix, fallback)]
     options = {**given(changeable), **given(fixed)}
     return drive(
         lambda journal, observers: api.run(
             task,
             chosen,
-            mix=mix or (),
-            fallback=fallback or (),
+            mix=mixed,
+            fallback=next_ones,
             k=k,
             rule=rule,
             calibration=calibration,
@@ -105,6 +108,7 @@ def resume(
     changeable: Changeable = UNCHANGED,
     money: Money = USUAL_MONEY,
     place: Place = USUAL_PLACE,
+    tapes: Tapes = NO_TAPES,
     json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -122,8 +126,8 @@ def resume(
 
     def start(journal: Any, observers: list[Callable[[Any], None]]) -> Coroutine[Any, Any, Any]:
         chosen = model
-        if base_url is not None:
-            chosen = with_base_url(model or journal.head(run).model, base_url)
+        if base_url is not None or tapes.is_given:
+            chosen = tapes.into(with_base_url(model or journal.head(run).model, base_url))
         return api.resume(
             run,
             journal=journal,

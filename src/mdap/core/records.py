@@ -155,6 +155,10 @@ class Sample(msgspec.Struct, frozen=True):
     model: str = ""
 
 
+# Failures that come before a request is sent.
+_NEVER_SENT = frozenset({"unreachable", "dns", "certificate", "tls", "not-recorded"})
+
+
 class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One attempt at a call, as a run's ledger lists it: the draw that it was for, and what came back.
 
@@ -176,7 +180,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     @property
     def is_unknown(self) -> bool:
         """Whether nobody here knows what became of it: the reply was lost on its way, and may be on the bill."""
-        return bool(self.failure) and not self.status
+        return bool(self.failure) and not self.status and self.failure not in _NEVER_SENT
 
 
 class Totals(msgspec.Struct):
@@ -238,7 +242,7 @@ class OpenBallot(msgspec.Struct, frozen=True):
 
     `redraws` says, for each slot still without a vote, how many samples it has used; `void` slots count for nothing.
     `remedy` is what is being tried since its caps ran out. `k` is the margin that a person set for it, with `cap`
-    samples in all.
+    samples in all. `messages` are what was asked. `reason` is empty once a person has said how it goes on.
     """
 
     step: int
@@ -253,3 +257,4 @@ class OpenBallot(msgspec.Struct, frozen=True):
     remedy: str = ""
     k: int | None = None
     cap: int | None = None
+    messages: tuple[Message, ...] = ()

@@ -1,4 +1,4 @@
-"""Lists every attempt at a call as it ends, whatever became of it, so that a bill can be checked. It decides nothing."""
+"""Lists every attempt at a call as it ends, whatever became of it, so that a bill can be checked. Decides nothing."""
 
 from __future__ import annotations
 

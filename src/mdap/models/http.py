@@ -91,24 +91,28 @@ class Endpoint:
             return await self._send("POST", self.url, body)
         return await self._tape.call("POST", self.url.path, body, lambda: self._send("POST", self.url, body))
 
-    async def get(self, path: str) -> Reply:
-        """Return what another path of the same server answers, whatever its status; raises as `post` does."""
+    async def send(self, method: str, path: str, body: bytes = b"", *, kind: str = "", most: int = MAX_BODY) -> Reply:
+        """Return what another path of the same server answers, whatever its status; raises as `post` does.
+
+        `kind` is the media type of the body, JSON without it; `most` is how many bytes the reply may have.
+        """
         url = self.url.origin().join(URL(path))
         if self._tape is None:
-            return await self._send("GET", url, b"")
-        return await self._tape.call("GET", url.path, b"", lambda: self._send("GET", url, b""))
+            return await self._send(method, url, body, kind, most)
+        return await self._tape.call(method, url.path, body, lambda: self._send(method, url, body, kind, most))
 
-    async def _send(self, method: str, url: URL, body: bytes) -> Reply:
+    async def _send(self, method: str, url: URL, body: bytes, kind: str = "", most: int = MAX_BODY) -> Reply:
         session = self._sessions.get(asyncio.get_running_loop()) or self._open()
         # In one piece a megabyte would keep the event loop from everything else.
         data = (body or None) if len(body) < _LARGE else io.BytesIO(body)
         try:
-            async with session.request(method, url, data=data, allow_redirects=False) as response:
-                whole = await _whole(response)
+            headers = {"Content-Type": kind} if kind else None
+            async with session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
+                whole = await _whole(response, most)
                 if whole is not None:
                     return Reply(response.status, response.headers, whole)
             failure: ModelError = ModelRejected(
-                f"{self.url} sent more than {MAX_BODY:,} bytes: cut off", kind="too-large", remedy=_CHECK
+                f"{url} sent more than {most:,} bytes: cut off", kind="too-large", remedy=_CHECK
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             failure = self._failure(error)
@@ -168,14 +172,14 @@ class Endpoint:
         return (ModelRejected if hopeless else ModelError)(message, kind=kind, remedy=remedy)
 
 
-async def _whole(response: aiohttp.ClientResponse) -> bytes | None:
+async def _whole(response: aiohttp.ClientResponse, most: int) -> bytes | None:
     """Return the body, or None once it is over the limit: leaving the response then closes the connection."""
     # Counted as it comes in, not by Content-Length: a compressed body is longer than it says.
     parts, size = [], 0
     while part := await response.content.readany():
         parts.append(part)
         size += len(part)
-        if size > MAX_BODY:
+        if size > most:
             return None
     return b"".join(parts)
 

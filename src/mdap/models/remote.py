@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import msgspec
+from yarl import URL
 
 from mdap.core.errors import ModelError, ModelRejected, UsageError
 from mdap.core.records import Request, Response, Usage
 from mdap.core.spec import write_spec
 from mdap.models.adaptive import Adaptive
 from mdap.models.cassette import tape
-from mdap.models.http import CACHE_HEADERS, Endpoint, Reply, Tape, check_base_url, is_html, page_title
+from mdap.models.http import CACHE_HEADERS, MAX_BODY, Endpoint, Reply, Tape, check_base_url, is_html, page_title
 from mdap.models.profiles import SERVERS, Profile, Server, check_model_name, profile_of
 from mdap.models.refusals import Told, is_quota, is_unknown_key, refused_parameter, told
 
@@ -153,7 +154,22 @@ class Remote(Adaptive):
 
     async def look(self, path: str) -> Reply:
         """Return what another path of the same server answers to a GET; raises ModelError where there is no reply."""
-        return await self._endpoint.get(path)
+        return await self._endpoint.send("GET", path)
+
+    async def send(self, method: str, path: str, body: bytes = b"", *, kind: str = "", most: int = MAX_BODY) -> Reply:
+        """Return what another path of the same server answers; raises ModelError for an error status, and as `look`.
+
+        `path` goes behind the base URL; for `kind` and `most` see `Endpoint.send`.
+        """
+        reply = await self._endpoint.send(method, self.path_to(path), body, kind=kind, most=most)
+        if reply.status == 200:
+            return reply
+        said = Told(page_title(reply)) if is_html(reply) else told(reply.body)
+        raise self._endpoint.refusal(reply, said.text, remedy=self._remedy(reply.status), wait=said.wait)
+
+    def path_to(self, path: str) -> str:
+        """Return a path behind the base URL as one from the root of the server."""
+        return URL(self.base_url).path.rstrip("/") + path
 
     async def close(self) -> None:
         """Close the connections."""
@@ -161,7 +177,10 @@ class Remote(Adaptive):
 
     async def _ask(self, request: Request, n: int) -> list[Response]:
         profile = self.profile
-        reply = await self._endpoint.post(self.write(request, profile, n))
+        return self.replies(await self._endpoint.post(self.write(request, profile, n)), profile, request, n)
+
+    def replies(self, reply: Reply, profile: Profile, request: Request, n: int = 1) -> list[Response]:
+        """Return what a server answered to a request that was written with `profile`; fails as `complete` does."""
         if reply.status != 200:
             raise self._refused(reply, profile, request, n)
         try:

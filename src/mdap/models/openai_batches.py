@@ -1,0 +1,138 @@
+"""OpenAI's batches: a file of requests in, a file of replies out. When to look, and what for, is decided elsewhere.
+
+From developers.openai.com: api/docs/guides/batch and api/reference (files, batches), as of 2026-11-20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+
+import msgspec
+
+from mdap.core.errors import ModelError, ModelRejected
+from mdap.models.batch_service import MOST_RESULTS, Standing, decoded
+from mdap.models.http import Reply
+from mdap.models.remote import Remote
+
+MOST, MOST_BYTES = 50_000, 190_000_000
+"""Requests of a batch, and bytes of its file (200 MB less what frames it), at most."""
+
+_ENDPOINT = "/v1/chat/completions"
+
+
+class OpenAIBatches:
+    """The batches of one model."""
+
+    most, most_bytes = MOST, MOST_BYTES
+
+    def __init__(self, model: Remote) -> None:
+        self._model = model
+
+    async def prepare(self, bodies: Mapping[str, bytes]) -> bytes:
+        """Return what creates a batch, its file uploaded; to do so twice costs nothing."""
+        lines = [_encode(_Line(id, "POST", _ENDPOINT, msgspec.Raw(body))) for id, body in bodies.items()]
+        content = b"\n".join(lines) + b"\n"
+        # Drawn from the content, so that a recorded upload is known again.
+        boundary = blake2b(content, digest_size=16).hexdigest().encode()
+        form = _form(boundary, content)
+        kind = f"multipart/form-data; boundary={boundary.decode()}"
+        reply = await self._model.send("POST", "/files", form, kind=kind)
+        file = decoded(reply.body, _File).id
+        asked = {"input_file_id": file, "endpoint": _ENDPOINT, "completion_window": "24h"}
+        return _encode(asked)
+
+    async def submit(self, prepared: bytes) -> str:
+        """Create the batch and return its id."""
+        return decoded((await self._model.send("POST", "/batches", prepared)).body, _Batch).id
+
+    async def look(self, batch: str) -> Standing:
+        """Return how a batch stands; raises ModelRejected for one that failed as a whole."""
+        found = await self._found(batch)
+        if found.status == "failed":
+            told = "; ".join(error.message for error in found.errors.data[:3]) if found.errors else "no reason given"
+            raise ModelRejected(f"the batch {batch} failed: {told}", kind="batch", remedy="see what the server says")
+        counts = found.request_counts
+        done = counts.completed + counts.failed
+        return Standing(
+            found.status in ("completed", "expired", "cancelled"), f"{found.status}, {done:,} of {counts.total:,} done"
+        )
+
+    async def results(self, batch: str) -> dict[str, Reply | ModelError]:
+        """Return what became of each request, by its custom id, of a batch that has ended."""
+        found, results = await self._found(batch), dict[str, Reply | ModelError]()
+        for file in (found.output_file_id, found.error_file_id):
+            if file:
+                reply = await self._model.send("GET", f"/files/{file}/content", most=MOST_RESULTS)
+                for line in reply.body.splitlines():
+                    result = decoded(line, _Result)
+                    results[result.custom_id] = _outcome(result)
+        return results
+
+    async def _found(self, batch: str) -> _Batch:
+        return decoded((await self._model.send("GET", f"/batches/{batch}")).body, _Batch)
+
+
+class _Line(msgspec.Struct):
+    custom_id: str
+    method: str
+    url: str
+    body: msgspec.Raw
+
+
+class _File(msgspec.Struct):
+    id: str
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+    code: str = "failed"
+
+
+class _Errors(msgspec.Struct):
+    data: list[_Error] = []
+
+
+class _Counts(msgspec.Struct):
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+
+
+class _Batch(msgspec.Struct):
+    id: str
+    status: str
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    errors: _Errors | None = None
+    request_counts: _Counts = msgspec.field(default_factory=_Counts)
+
+
+class _Answer(msgspec.Struct):
+    status_code: int
+    body: msgspec.Raw
+
+
+class _Result(msgspec.Struct):
+    custom_id: str
+    response: _Answer | None = None
+    error: _Error | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _form(boundary: bytes, content: bytes) -> bytes:
+    def part(head: bytes, body: bytes) -> bytes:
+        return b"--" + boundary + b"\r\nContent-Disposition: form-data; " + head + b"\r\n\r\n" + body + b"\r\n"
+
+    purpose = part(b'name="purpose"', b"batch")
+    file = part(b'name="file"; filename="requests.jsonl"\r\nContent-Type: application/jsonl', content)
+    return purpose + file + b"--" + boundary + b"--\r\n"
+
+
+def _outcome(result: _Result) -> Reply | ModelError:
+    if result.response is not None:
+        return Reply(result.response.status_code, {}, bytes(result.response.body))
+    error = result.error or _Error()
+    return ModelError(f"the batch gave no reply ({error.code}): {error.message}", kind=error.code)
