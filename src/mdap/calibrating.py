@@ -95,11 +95,10 @@ async def calibrate(
     UsageError for what cannot be calibrated, ModelError where a model gives no reply, Stop where a batch takes longer
     than it is to be waited for: the same call then goes on with it.
     """
-    given = list(models) if isinstance(models, Sequence) and not isinstance(models, str) else [models]
     count, goal = whole("samples", samples), checked_target(target)
     all_parts = [
         parts_of(task, model, lambda bound: settings_of(bound, dict(options)), red_flags, extra_flags)
-        for model in given
+        for model in (models if isinstance(models, Sequence) and not isinstance(models, str) else [models])
     ]
     costs = [_costs(parts, prices, batch, free=free) for parts in all_parts]
     if not all_parts:
@@ -122,20 +121,14 @@ async def calibrate(
             if parts.owns_model:
                 await close(parts.model)
     submitted.close_all()
-    return Calibration(
-        fingerprint_of(first, choose_rule(None, None))["task"],
-        goal,
-        size,
-        count,
-        first.settings.seed,
-        first.settings.temperature,
-        states_from,
-        "votes" if _truth(first) is None else "answer",
-        ranked(
-            msgspec.structs.replace(model, prices=_price(parts, prices, free=free))
-            for model, parts in zip(found, all_parts, strict=True)
-        ),
-    )
+    priced = [
+        msgspec.structs.replace(model, prices=_price(parts, prices, free=free))
+        for model, parts in zip(found, all_parts, strict=True)
+    ]
+    seed, heat = first.settings.seed, first.settings.temperature
+    name = fingerprint_of(first, choose_rule(None, None))["task"]
+    truth_from: Literal["votes", "answer"] = "votes" if _truth(first) is None else "answer"
+    return Calibration(name, goal, size, count, seed, heat, states_from, truth_from, ranked(priced))
 
 
 def _costs(parts: Parts, prices: Prices | None, batch: Batching | None, *, free: bool) -> dict[str, UnitPrices]:

@@ -94,6 +94,16 @@ def test_the_printed_next_command_takes_k_from_the_file_and_the_run_is_right(mda
     assert "is assumed" not in run.err
 
 
+def test_the_printed_next_command_has_the_settings_that_the_samples_had(mdap: Terminal) -> None:
+    said = mdap(
+        *("calibrate", "hanoi:disks=5", "-m", MODEL, "--samples", "500", "--output", "my file.json", "--seed", "5"),
+        *("--max-tokens", "600", "--first-temperature", "none", "-q"),
+    )
+    (words,) = said.next
+    assert words[5:] == ["my file.json", "--max-tokens", "600", "--first-temperature", "none"]
+    assert mdap(*words, "-q").code == 0
+
+
 def test_a_run_with_another_prompt_model_or_parser_is_refused_with_the_difference(mdap: Terminal) -> None:
     calibrated(mdap)
     said = mdap("run", "hanoi:disks=7,parser=repair", "--model", MODEL, "--calibration", "c.json")

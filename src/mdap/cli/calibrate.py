@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,22 @@ if TYPE_CHECKING:
     from mdap.core.events import Event
 
 BATCHES = Group("Batches", sort_key=4)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Aim:
+    """What is drawn, for which run, and where it is kept."""
+
+    samples: Annotated[int, Parameter(help="Calls of each model, at most.")] = 1000
+    target: Annotated[float, Parameter(help="Probability that all steps of the run are to be right with.")] = 0.95
+    steps: Annotated[int | None, Parameter(help="Steps of the run to come [default: those of the task]")] = None
+    output: Annotated[Path | None, Parameter(help="File to save to, for `mdap run --calibration`.", group=OUTPUT)] = (
+        None
+    )
+
+
+USUAL_AIM = Aim()
 
 
 @Parameter(name="*")
@@ -83,18 +100,11 @@ def calibrate(
     model: Annotated[
         list[str], Parameter(alias="-m", negative="", help="Such as micro; given again, compares models.")
     ],
-    samples: Annotated[int, Parameter(help="Calls of each model, at most.")] = 1000,
-    target: Annotated[
-        float, Parameter(help="Probability that all steps of the run to come are to be right with.")
-    ] = 0.95,
-    steps: Annotated[int | None, Parameter(help="Steps of the run to come [default: those of the task]")] = None,
+    aim: Aim = USUAL_AIM,
     base_url: BaseUrl = None,
     changeable: Changeable = UNCHANGED,
     money: Money = USUAL_MONEY,
     fixed: Fixed = UNSET,
-    output: Annotated[
-        Path | None, Parameter(help="File to save to, for `mdap run --calibration`.", group=OUTPUT)
-    ] = None,
     tapes: Tapes = NO_TAPES,
     by_batch: ByBatch = ONE_BY_ONE,
     json: Json = False,
@@ -109,25 +119,21 @@ def calibrate(
     reason: the exit code is 1 if it refuses every model, and 4 if a budget ended the drawing, or a batch took longer
     than --batch-wait.
     """
-    import msgspec
-
     from mdap.blocking import calibrate as calibrated
-    from mdap.cli.calibration_report import print_calibration
     from mdap.cli.exits import CODES, say
-    from mdap.cli.report import print_json
     from mdap.cli.run import with_base_url
     from mdap.core.errors import Stop
 
     chosen = [tapes.into(with_base_url(name, base_url)) for name in model]
     options: dict[str, Any] = {**given(changeable), **given(fixed), **money.options}
     try:
-        with _shown(len(chosen) * samples, verbose=verbose, quiet=quiet) as count:
+        with _shown(len(chosen) * aim.samples, verbose=verbose, quiet=quiet) as count:
             made = calibrated(
                 task,
                 chosen,
-                samples=samples,
-                target=target,
-                steps=steps,
+                samples=aim.samples,
+                target=aim.target,
+                steps=aim.steps,
                 batch=by_batch.batching,
                 on_prospect=None if quiet else _say_prospects,
                 on_event=count,
@@ -137,13 +143,22 @@ def calibrate(
         say(f"stopped: {stop.message}")
         say(f"next:  {stop.remedy}")
         return CODES["stopped"]
-    if output is not None:
-        _save(made, output)
+    if aim.output is not None:
+        _save(made, aim.output)
+    _print(made, json=json)
+    return _ended(made, aim.output, fixed)
+
+
+def _print(made: Calibration, *, json: bool) -> None:
+    import msgspec
+
+    from mdap.cli.calibration_report import print_calibration
+    from mdap.cli.report import print_json
+
     if json:
         print_json(msgspec.to_builtins(made))
     else:
         print_calibration(made)
-    return _ended(made, output)
 
 
 def _save(made: Calibration, output: Path) -> None:
@@ -155,7 +170,7 @@ def _save(made: Calibration, output: Path) -> None:
         raise UsageError(f"cannot write {output}: {error}", remedy="give --output a file that can be made") from None
 
 
-def _ended(made: Calibration, output: Path | None) -> int:
+def _ended(made: Calibration, output: Path | None, fixed: Fixed) -> int:
     """Say what is in the way of a run, and how to begin one; return the exit code."""
     from mdap.cli.exits import CODES, say
 
@@ -169,7 +184,11 @@ def _ended(made: Calibration, output: Path | None) -> int:
         say("next:  change the prompt, the model or the steps, or add an oracle; a larger k makes it worse")
         return CODES["error"]
     if output is not None:
-        say(f"next:  mdap run {made.task} --model {helped.model} --calibration {output}")
+        # Settings of the samples are those of the run, or its fingerprint would not be that of the calibration.
+        settings = {name: value for name, value in given(fixed).items() if name != "seed"}
+        flags = [f"--{name.replace('_', '-')} {'none' if value is None else value}" for name, value in settings.items()]
+        words = ["mdap run", made.task, "--model", helped.model, "--calibration", shlex.quote(str(output)), *flags]
+        say(f"next:  {' '.join(words)}")
     return CODES["budget"] if any(found.stopped for found in made.models) else 0
 
 

@@ -206,6 +206,11 @@ def print_estimate(made: Estimate) -> None:
     ]
     console.print(pairs(rows))
     console.print()
+    console.print(_estimates(made))
+
+
+def _estimates(made: Estimate) -> Table:
+    chosen = made.chosen
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
     names = ["k", "success", "votes a step", "calls"]
     # On a narrow terminal there is no room for both; the tokens of the chosen k stand above.
@@ -226,7 +231,7 @@ def print_estimate(made: Estimate) -> None:
         if row.seconds is not None:
             cells.append(duration(row.seconds))
         table.add_row(*cells, style="bold" if row.k == chosen.k else None)
-    console.print(table)
+    return table
 
 
 def _affordable(made: Estimate) -> list[tuple[str, str | Text]]:
