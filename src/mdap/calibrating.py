@@ -12,7 +12,7 @@ import msgspec
 from mdap.api import close, limits_of
 from mdap.clock import LoopClock
 from mdap.core.budget import Budget
-from mdap.core.calibrated import Calibration, ModelCalibration, comparable, ranked
+from mdap.core.calibrated import Calibration, ModelCalibration, StatesFrom, comparable, ranked
 from mdap.core.calibration import AGAIN, kinds_of
 from mdap.core.errors import UsageError
 from mdap.core.history import Spend
@@ -125,10 +125,21 @@ async def calibrate(
         msgspec.structs.replace(model, prices=_price(parts, prices, free=free))
         for model, parts in zip(found, all_parts, strict=True)
     ]
-    seed, heat = first.settings.seed, first.settings.temperature
-    name = fingerprint_of(first, choose_rule(None, None))["task"]
-    truth_from: Literal["votes", "answer"] = "votes" if _truth(first) is None else "answer"
-    return Calibration(name, goal, size, count, seed, heat, states_from, truth_from, ranked(priced))
+    return _result(first, goal, size, count, states_from, ranked(priced))
+
+
+def _result(
+    parts: Parts,
+    target: float,
+    steps: int,
+    samples: int,
+    states_from: StatesFrom,
+    models: tuple[ModelCalibration, ...],
+) -> Calibration:
+    name = fingerprint_of(parts, choose_rule(None, None))["task"]
+    seed, heat = parts.settings.seed, parts.settings.temperature
+    truth_from: Literal["votes", "answer"] = "votes" if _truth(parts) is None else "answer"
+    return Calibration(name, target, steps, samples, seed, heat, states_from, truth_from, models)
 
 
 def _costs(parts: Parts, prices: Prices | None, batch: Batching | None, *, free: bool) -> dict[str, UnitPrices]:
@@ -251,7 +262,7 @@ def _prospect(parts: Parts, samples: int, costs: Mapping[str, UnitPrices]) -> Pr
     return Prospect(parts.model.spec, calls, tokens * calls, most * calls, max(usd) * calls / 1e6 if usd else None)
 
 
-def _states(parts: Parts, samples: int) -> tuple[Literal["sample", "answer", "votes"], list[State] | None]:
+def _states(parts: Parts, samples: int) -> tuple[StatesFrom, list[State] | None]:
     """Return where states come from, and the states; None where votes have to find them."""
     view, wanted = parts.view, max(1, round(samples * (1 - AGAIN)))
     sample, truth = getattr(view.task, "sample", None), _truth(parts)
