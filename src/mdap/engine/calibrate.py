@@ -13,7 +13,8 @@ from mdap.core.calibration import AGAIN, Drawn, Outcome, again
 from mdap.core.errors import BudgetReached, ModelError, Undecided
 from mdap.core.records import Draw, Move, Request, Response, State, Step
 from mdap.core.rules import AheadByK
-from mdap.engine.vote import Asking, Reader, Slot, get_vote
+from mdap.engine.poll import Slot
+from mdap.engine.vote import Asking, Reader, get_vote
 from mdap.engine.voting import do_voting
 from mdap.protocols import Clock, Complete
 
