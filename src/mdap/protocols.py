@@ -97,6 +97,9 @@ class Journal(Protocol):
     def claim(self, run: str) -> AbstractContextManager[None]:
         """Return a context in which this process alone drives `run`; raises RunBusy naming the process that does."""
 
+    def is_driven(self, run: str) -> bool:
+        """Say whether anybody, here or in another process, drives `run` at this moment."""
+
     def append(self, run: str, entry: Entry) -> int:
         """Hand over one entry and return its ticket; it is durable once `durable` has reached the ticket.
 

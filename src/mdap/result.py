@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from mdap.core.certificate import Certificate, certify
-from mdap.core.history import Book, Decided, RunHead, walk
+from mdap.core.history import Book, Decided, History, RunHead, walk
 from mdap.core.prices import UnitPrices, usd
 from mdap.core.records import Action, Move, Sample, State, Status
 from mdap.core.rules import rule as rule_named
@@ -18,6 +18,21 @@ from mdap.engine.taskview import TaskView
 from mdap.protocols import Journal, Rule
 
 Reopen: TypeAlias = Callable[[], AbstractContextManager[Journal]]
+
+
+def standing(journal: Journal, run: str) -> History:
+    """Return a run's history as the run stands: one that has no end, and that nobody drives, was interrupted.
+
+    A process that is killed cannot write how it ended.
+    """
+    history = journal.history(run)
+    if history.book.status == "running" and not journal.is_driven(run):
+        # Read again: it may have ended between the two looks.
+        history = journal.history(run)
+        if history.book.status == "running":
+            history.book.status = "interrupted"
+            history.book.reason = "nobody drives it any more: its process ended without a word"
+    return history
 
 
 class Result:
@@ -33,7 +48,7 @@ class Result:
     ) -> None:
         self._reopen: Reopen = reopen or (lambda: nullcontext(journal))
         self._view = view
-        history = journal.history(run)
+        history = standing(journal, run)
         self.head: RunHead = history.head
         self.book: Book = history.book
         self.run = history.head.id

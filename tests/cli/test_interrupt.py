@@ -129,6 +129,9 @@ def test_a_killed_run_goes_on_where_it_was(mdap: Terminal) -> None:
         process.kill()
         assert process.wait() == -signal.SIGKILL
     run = mdap.last()
+    assert mdap("runs", "--json").json[-1]["status"] == "interrupted"
+    assert mdap("show", run, "--json").json["status"] == "interrupted"
+    assert mdap("runs").next == mdap("show", run).next == [["resume", run]]
     resumed = mdap("resume", run, "--json")
     assert (resumed.code, resumed.json["wrong"]) == (0, 0)
     assert len(mdap("export", run).out.splitlines()) == 2047

@@ -293,6 +293,9 @@ class Watched:
     def claim(self, run: str) -> AbstractContextManager[None]:
         return self.inner.claim(run)
 
+    def is_driven(self, run: str) -> bool:
+        return self.inner.is_driven(run)
+
     def heads(self) -> list[RunHead]:
         return self.inner.heads()
 

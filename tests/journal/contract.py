@@ -306,6 +306,12 @@ class JournalContract:
             journal.append("r1", Decided(1, 1, (3,)))
         assert journal.history("r1").book.steps == 2
 
+    def test_a_run_is_driven_while_it_is_claimed_and_no_longer(self, journal: Journal) -> None:
+        assert not journal.is_driven("r1")
+        with journal.claim("r1"):
+            assert journal.is_driven("r1")
+        assert not journal.is_driven("r1")
+
     def test_a_claim_of_one_run_leaves_the_others_free(self, journal: Journal) -> None:
         journal.create(head("r2"))
         with journal.claim("r1"), journal.claim("r2"):

@@ -256,6 +256,36 @@ def test_a_process_that_was_killed_leaves_its_run_free(path: Path) -> None:
             check(journal, "r1", first(20))
 
 
+def test_a_run_is_driven_until_its_process_ends_however_it_ends(path: Path) -> None:
+    with driver(str(path), "r1", "--entries", "20", "--hold") as process:
+        assert line(process) == "r1 0\n"
+        with closing(SqliteJournal(path)) as journal:
+            assert journal.is_driven("r1")
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            assert list(path.parent.glob("*.lock"))
+            assert not journal.is_driven("r1")
+
+
+def test_asking_whether_a_run_is_driven_never_keeps_a_driver_from_it(journal: SqliteJournal) -> None:
+    over = threading.Event()
+
+    def ask() -> None:
+        with closing(SqliteJournal(journal.path)) as other:
+            while not over.is_set():
+                other.is_driven("r1")
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        for _ in range(100):
+            with journal.claim("r1"):
+                assert journal.is_driven("r1")
+    finally:
+        over.set()
+        thread.join()
+
+
 def test_appending_without_a_claim_holds_the_run_until_the_journal_is_closed(journal: SqliteJournal) -> None:
     journal.append("r1", Decided(0, 1, (3,)))
     with closing(SqliteJournal(journal.path)) as other:

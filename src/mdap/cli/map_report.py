@@ -52,13 +52,14 @@ def report(result: Mapped, place: Place, *, json: bool, quiet: bool) -> None:
 def show_map(run: str, place: Place, *, json: bool) -> bool:
     """Print a map, and return True; print nothing and return False for a run of one task."""
     from mdap.cli.stored import opened
+    from mdap.result import standing
     from mdap.rowio import is_map, mapped
 
     with opened(place) as journal:
         head = journal.head(run)
         if not is_map(head):
             return False
-        result = mapped(journal.history(head.id))
+        result = mapped(standing(journal, head.id))
         acts = [f"row {act.item}, {told_act(act)}" for act in journal.acts(head.id)]
     if json:
         print_json(result.to_dict() | {"done_about": acts})

@@ -16,15 +16,18 @@ def runs(*, place: Place = USUAL_PLACE, json: Json = False) -> int:
     from mdap.cli.exits import say
     from mdap.cli.report import print_json, print_runs
     from mdap.cli.stored import opened
+    from mdap.result import standing
 
     listed: list[dict[str, Any]] = []
     if place.path.exists():
         with opened(place) as journal:
-            listed = [_row(journal.history(head.id)) for head in journal.heads()]
+            listed = [_row(standing(journal, head.id)) for head in journal.heads()]
     if json:
         print_json(listed)
     elif listed:
         print_runs(listed)
+        for row in [row for row in listed if row["status"] == "interrupted"][-1:]:
+            say(f"next:  mdap resume {row['run']}{place.flag}")
     else:
         say(f"no runs in {place.path} yet; begin one with `mdap run hanoi:disks=5 --model simulated:p=0.9`")
     return 0

@@ -41,7 +41,18 @@ def show(
             print_json(stored.result.to_dict())
         else:
             print_result(stored.result, [done for _, done in done_about(stored)])
+            _say_ways_on(stored.result, place)
     return 0
+
+
+def _say_ways_on(result: Result, place: Place) -> None:
+    from mdap.cli.exits import say, ways_on
+
+    if result.status in ("done", "running"):
+        return
+    say(f"{result.status}: {result.reason.replace('mdap show RUN', f'mdap show {result.run}')}")
+    for command in ways_on(result.run, result.book, result.book.settings or result.head.settings, place.flag):
+        say(f"next:  {command}")
 
 
 def step_of(stored: Stored, step: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,6 +29,11 @@ else:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+# A question lasts microseconds; a driver that finds the lock taken looks again before it says so.
+_LOOKS = 5
+_ONE_LOOK = 0.002
+
+
 class RunLock:
     """A held lock on one run of the journal at `journal`; raises RunBusy naming the process that holds it.
 
@@ -35,7 +41,7 @@ class RunLock:
     """
 
     def __init__(self, journal: Path, run: str) -> None:
-        self._path = journal.with_name(f"{journal.name}-{quote(run, safe='')}.lock")
+        self._path = _file(journal, run)
         self._handle = self._acquire(run)
 
     def release(self) -> None:
@@ -54,9 +60,7 @@ class RunLock:
                     f"run {run} cannot be locked: {self._path}: {error.strerror}",
                     remedy="make the folder writable, or choose another with --journal",
                 ) from error
-            try:
-                _lock(handle)
-            except OSError:
+            if not self._locked(handle):
                 holder = _read(handle)
                 os.close(handle)
                 raise busy(run, *holder.decode(errors="replace").split()) from None
@@ -67,12 +71,44 @@ class RunLock:
                 return handle
             os.close(handle)
 
+    def _locked(self, handle: int) -> bool:
+        """Take the lock, and say whether it was to be had."""
+        for _ in range(_LOOKS):
+            with contextlib.suppress(OSError):
+                _lock(handle)
+                return True
+            # Whoever asks whether the run is held has the lock for a moment, and is no driver.
+            time.sleep(_ONE_LOOK)
+        return False
+
     def _is_current(self, handle: int) -> bool:
         """Whether the locked file still has its name: the former holder may have unlinked it in between."""
         try:
             return os.path.samestat(os.fstat(handle), os.stat(self._path))
         except FileNotFoundError:
             return False
+
+
+def is_held(journal: Path, run: str) -> bool:
+    """Say whether a process holds the lock on this run; also where that cannot be found out."""
+    try:
+        handle = os.open(_file(journal, run), os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        # The file alone tells nothing: a killed process leaves it behind. The lock does not outlive its process.
+        _lock(handle)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _file(journal: Path, run: str) -> Path:
+    return journal.with_name(f"{journal.name}-{quote(run, safe='')}.lock")
 
 
 def busy(run: str, pid: str = "", host: str = "") -> RunBusy:

@@ -61,6 +61,10 @@ class MemoryJournal:
         finally:
             kept.claimed = False
 
+    def is_driven(self, run: str) -> bool:
+        """Say whether somebody has claimed `run`."""
+        return self._run(run).claimed
+
     def append(self, run: str, entry: Entry) -> int:
         """Keep one entry and return its ticket; raises JournalError for what is no JSON value or leaves a gap."""
         self._refuse_if_closed()

@@ -14,7 +14,7 @@ from mdap.core.errors import JournalError
 from mdap.core.history import Acted, Attempted, Book, Decided, Entry, History, RowDecided, RowEnded, RunHead, Snapshot
 from mdap.core.records import ABSENT, Attempt, Sample
 from mdap.journal import mapped, refusals, rows
-from mdap.journal.claim import RunLock, busy
+from mdap.journal.claim import RunLock, busy, is_held
 from mdap.journal.schema import COMMIT, Synchronous, connect, explained, has_attempts, prepare_commits
 from mdap.journal.writer import Writer
 
@@ -109,6 +109,10 @@ class SqliteJournal(mapped.MappedReads):
             with self._lock:
                 if self._lanes.pop(run, None) is not None:
                     lane.lock.release()
+
+    def is_driven(self, run: str) -> bool:
+        """Say whether a process, this one included, holds `run`; a killed one holds nothing."""
+        return run in self._lanes or is_held(self.path, run)
 
     def append(self, run: str, entry: Entry) -> int:
         """Hand over one entry and return its ticket; the run is held from here on, if no `claim` does, until `close`.
