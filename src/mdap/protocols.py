@@ -31,6 +31,10 @@ class Task(Protocol):
     uniqueItems), `reply_schema` (JSON Schema that a provider which can is asked to hold replies to),
     `judge` (an `mdap.engine.judging.Judge`: a model groups the candidates, outside of every guarantee),
     `restored(state) -> Task` (the task with all that a run's first state says and its spec does not),
+    `settle(state, votes, winner) -> Move | None` (what a closed ballot comes to: `votes` are the moves of all that were
+    counted, in the order asked, `winner` is that of the decided candidate, None where the rule closed the ballot
+    without one; None: the step is undecided. The move is decided, journaled and replayed like a winner's; with votes on
+    the action, its next state is what `apply` gives. Pure: a resume may ask for it again),
     `paraphrases(state) -> list` (other prompts for a state, for the remedy `prompt`),
     `draft(state) -> Move | None` (a guess, used by lookahead alone),
     `answer(state) -> Move | None` (the known right move, or None where there is none: for calibration, simulated models

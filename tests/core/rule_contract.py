@@ -30,18 +30,27 @@ def cast(judge: Rule, votes: Sequence[Cast]) -> Ballot:
 
 
 def voted(judge: Rule, chance: Random, names: str, most: int) -> list[Cast]:
-    """Votes drawn one by one until the rule decides, or `most` of them."""
+    """Votes drawn one by one until the rule decides, or closes the ballot, or `most` of them."""
     votes: list[Cast] = []
-    while len(votes) < most and cast(judge, votes).winner is None:
+    while len(votes) < most and cast(judge, votes).winner is None and cast(judge, votes).needed:
         votes.append(draw(chance, names))
     return votes
 
 
 class RuleContract:
-    """`SPEC` names the rule; `SURE` is a vote that moves it as far as one vote can, for the candidate named."""
+    """`SPEC` names the rule; `SURE` is a vote that moves it as far as one vote can, for the candidate named.
+
+    `CLOSES`: the votes at which a rule that may elect nobody closes the ballot; `ELECTS`: whether it ever elects.
+    """
 
     SPEC: str
     MOST = 60
+    CLOSES: int | None = None
+    ELECTS = True
+
+    def is_closed(self, ballot: Ballot) -> bool:
+        """Whether the rule has closed the ballot without a winner."""
+        return ballot.votes == self.CLOSES and ballot.winner is None
 
     @pytest.fixture
     def judge(self) -> Rule:
@@ -62,7 +71,8 @@ class RuleContract:
     def test_k_sure_votes_for_one_candidate_decide_and_fewer_do_not(self, judge: Rule) -> None:
         votes = [self.sure("a")] * judge.k
         assert [cast(judge, votes[:n]).winner for n in range(judge.k)] == [None] * judge.k
-        assert cast(judge, votes).winner == "a"
+        assert cast(judge, votes).winner == ("a" if self.ELECTS else None)
+        assert cast(judge, votes).needed == 0
 
     @pytest.mark.parametrize("seed", range(20))
     def test_needed_is_nought_exactly_when_there_is_a_winner_and_it_is_the_leader(self, judge: Rule, seed: int) -> None:
@@ -70,9 +80,10 @@ class RuleContract:
         votes: list[Cast] = []
         while len(votes) < self.MOST:
             ballot = cast(judge, votes)
-            assert (ballot.needed == 0) == (ballot.winner is not None) == judge.decided(ballot)
+            assert (ballot.winner is not None) == judge.decided(ballot)
+            assert (ballot.needed == 0) == (judge.decided(ballot) or self.is_closed(ballot))
             assert ballot.winner in (None, ballot.leader)
-            if ballot.winner is not None:
+            if ballot.needed == 0:
                 break
             votes.append(draw(chance, "abcd"))
 
@@ -94,7 +105,8 @@ class RuleContract:
         votes = voted(judge, chance, "abc", chance.randrange(self.MOST))
         ballot = cast(judge, votes)
         candidates = [*ballot.counts, "new"]
-        assert any(cast(judge, [*votes, *[self.sure(key)] * ballot.needed]).winner is not None for key in candidates)
+        full = [cast(judge, [*votes, *[self.sure(key)] * ballot.needed]) for key in candidates]
+        assert any(made.winner is not None or self.is_closed(made) for made in full)
 
     @pytest.mark.parametrize("seed", range(10))
     def test_names_do_not_matter(self, judge: Rule, seed: int) -> None:
@@ -124,7 +136,8 @@ class RuleContract:
         for n in range(len(votes) + 1):
             ballot = cast(judge, votes[:n])
             evidence = self.evidence(judge, ballot)
-            assert (evidence.has >= evidence.needs) == (ballot.winner is not None)
+            decided = ballot.winner is not None or (self.is_closed(ballot) and not self.ELECTS)
+            assert (evidence.has >= evidence.needs) == decided
             assert evidence.unit in str(evidence)
 
     def test_it_says_what_it_promises_or_that_it_promises_nothing(self, judge: Rule) -> None:

@@ -77,14 +77,66 @@ class TestMrr(RuleContract):
     SPEC = "mrr:5"
 
 
+class TestGate(RuleContract):
+    SPEC = "gate:3"
+    CLOSES = 12
+
+
+class TestGateOfOne(RuleContract):
+    SPEC = "gate:1"
+    CLOSES = 4
+
+
+class TestCollect(RuleContract):
+    SPEC = "collect:4"
+    CLOSES = 4
+    ELECTS = False
+
+
+class TestCollectOne(RuleContract):
+    SPEC = "collect:1"
+    CLOSES = 1
+    ELECTS = False
+
+
 def test_every_rule_of_the_catalogue_is_held_to_the_contract() -> None:
     held = {rule(made.SPEC).spec.partition(":")[0] for made in RuleContract.__subclasses__()}
     assert held == set(RULES)
 
 
-def test_the_rules_without_a_bound_are_those_that_are_for_comparison() -> None:
+def test_the_rules_without_a_bound_are_those_that_are_for_comparison_or_elect_no_answer() -> None:
     without = {name for name in RULES if bound_of(rule(name)) == "no bound"}
-    assert without == {"adaptive_consistency", "esc", "rasc", "cisc", "borda", "irv", "mrr"}
+    assert without == {"adaptive_consistency", "esc", "rasc", "cisc", "borda", "irv", "mrr", "gate", "collect"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "votes", "needed", "winner"),
+    [
+        ("gate:2", "", 2, None),
+        ("gate:2", "ny", 2, None),
+        ("gate:2", "nyy", 1, None),
+        ("gate:2", "nyyy", 0, "y"),
+        ("gate:2", "yye", 1, None),
+        ("gate:2", "eyee", 0, "e"),
+        ("gate:2", "nynyny", 2, None),
+        ("gate:2", "nynynyn", 1, None),
+        ("gate:2", "nynynynn", 0, "n"),
+        ("gate:2", "nynynyny", 0, None),
+        ("gate:2", "nyenyeny", 0, None),
+        ("gate:1", "e", 0, "e"),
+        ("collect:3", "ab", 1, None),
+        ("collect:3", "abc", 0, None),
+        ("collect:3", "aaa", 0, None),
+        ("collect:1", "a", 0, None),
+    ],
+)
+def test_a_rule_that_may_elect_nobody_says_when_it_is_closed(
+    spec: str, votes: str, needed: int, winner: str | None
+) -> None:
+    ballot = Ballot(rule(spec))
+    for vote in votes:
+        ballot.cast(vote)
+    assert (ballot.needed, ballot.winner) == (needed, winner)
 
 
 # ---- the contract rejects --------------------------------------------------------------------------------------------
@@ -185,6 +237,8 @@ def failures(judge: Rule) -> list[str]:
         ("rasc:5,threshold=2", "from 0 to 1"),
         ("cisc:5,temperature=0", "such as 0.2"),
         ("rasc:5,score=x", "option of rasc"),
+        ("gate:0", "give k of 1 or more"),
+        ("collect:0", "give n of 1 or more"),
     ],
 )
 def test_an_option_out_of_range_is_refused_with_what_to_give(spec: str, remedy: str) -> None:

@@ -43,7 +43,8 @@ class Rule(Protocol):
     def needed(self, ballot: Ballot) -> int:
         """Return how many further votes are needed at least before a decision is possible; 0 once decided.
 
-        Exact: with fewer votes no candidate can win, and a winner can only appear at the last of them.
+        Exact: with fewer votes no candidate can win, and a winner can only appear at the last of them. 0 without a
+        winner says that the rule closes the ballot all the same: what it comes to is for the task's `settle` to say.
         """
 
     def decided(self, ballot: Ballot) -> bool:
@@ -104,7 +105,7 @@ class Ballot:
 
     @property
     def needed(self) -> int:
-        """Further votes needed at least before a decision is possible; 0 once decided."""
+        """Further votes needed at least before a decision is possible; 0 once decided, or closed without a winner."""
         return self.rule.needed(self)
 
     @property

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from mdap.core.ballot import Ballot, Rule
-from mdap.core.errors import MdapError
-from mdap.core.records import Decision, Message, OpenBallot, Sample, Step, Vote
+from mdap.core.errors import MdapError, Undecided
+from mdap.core.records import Decision, Message, Move, OpenBallot, Sample, State, Step, Vote
+
+# What a closed ballot comes to, by its state, its votes in slot order and its winner, if it has one; None: nothing.
+Settle: TypeAlias = Callable[[State, Sequence[Move], Move | None], Move | None]
 
 
 class Slot:
@@ -107,10 +111,27 @@ class Poll:
         # A resume may have lowered the cap below what is already taken.
         return empty[: max(0, max_samples - self.taken)]
 
-    def decision(self) -> Decision:
-        """Return the decision of the decided ballot."""
-        winner = self._votes[self.ballot.winner]
-        return Decision(self.step.index, winner.move, self.ballot.tally, self.step.kind, self.samples())
+    def decision(self, settle: Settle | None = None) -> Decision:
+        """Return the decision of the closed ballot: for its winner, or for what `settle` makes of all its votes.
+
+        Raises Undecided where there is neither: the rule closed the ballot without a winner.
+        """
+        key, step = self.ballot.winner, self.step
+        move = None if key is None else self._votes[key].move
+        if settle is not None:
+            counted = self.slots[: self.waiting]
+            move = settle(step.state, [slot.vote.move for slot in counted if slot.vote is not None], move)
+        if move is None:
+            raise self._undecided()
+        return Decision(step.index, move, self.ballot.tally, step.kind, self.samples())
+
+    def _undecided(self) -> Undecided:
+        ballot, index = self.ballot, self.step.index
+        return Undecided(
+            f"step {index}: {ballot.rule.spec} closed the ballot without a decision, votes {list(ballot.tally)}",
+            remedy=f"look at it with `mdap show RUN --step {index}`, or give the task `settle`",
+            step=index,
+        )
 
     def samples(self) -> tuple[Sample, ...]:
         """Return the samples of this segment, in slot order."""

@@ -31,10 +31,12 @@ class TaskView:
         self.judge: Judge | None = getattr(task, "judge", None)
         self.state_type: Any = getattr(task, "state_type", None)
         self.action_type: Any = getattr(task, "action_type", None)
+        # Its own only if the task has one: what a ballot comes to is then not simply its winner.
+        self.settle = self._settled if getattr(task, "settle", None) is not None else None
         self._kind: Callable[[State], str] | None = getattr(task, "kind", None)
         # `apply` between stored values: what a journal is read back with.
         self.replay: Callable[[Any, Any], Any] | None = None if self.apply is None else self._replay
-        methods = ("start", "is_done", "kind", "prompt", "parse", "check", "apply", "key")
+        methods = ("start", "is_done", "kind", "prompt", "parse", "check", "apply", "key", "settle")
         self._in = {name: Foreign(f"{type(task).__name__}.{name}") for name in methods}
         if self.vote_on not in ("action", "pair") or (self.vote_on == "action" and self.apply is None):
             raise TaskError(
@@ -138,6 +140,26 @@ class TaskView:
         with self._in["key"]:
             voted = self.key(loaded)
         return Vote(self._form(voted), loaded)
+
+    def _settled(self, state: State, votes: Sequence[Move], winner: Move | None) -> Move | None:
+        """Return what a closed ballot comes to, as a journal would give it back; None: it is undecided."""
+        task: Any = self.task
+        with self._in["settle"]:
+            move: Move | None = task.settle(state, votes, winner)
+            if move is None or move is winner:
+                return move
+            action = _typed(plain(move.action), self.action_type)
+            if self.apply is not None and self.vote_on == "action":
+                after = ABSENT
+            elif move.next_state is ABSENT:
+                raise TaskError(
+                    f"{self._in['settle'].what} gave no next state, and votes are on the pair",
+                    remedy="return Move(action, next_state), or give the task `apply`",
+                )
+            else:
+                after = self.load(plain(move.next_state))
+        # By `apply` wherever a replay does: a next state that settling gave beside it could not be read back.
+        return Move(action, self._next(state, action, ABSENT) if after is ABSENT else after)
 
     def _given(self, value: Any, kind: Any) -> Any:
         """Return a value of a reply as a journal would give it back; raises RedFlag if it is not of its type."""

@@ -33,6 +33,7 @@ async def do_voting(asking: Asking, rule: Rule, step: Step, polls: dict[int, Pol
                 raise _out_of_samples(poll, cap)
             await draw(asking, poll, prompt, reader, batch, max(1, (cap - poll.taken) // len(batch)))
             await _count(asking, poll, prompt)
+        decision = poll.decision(asking.view.settle)
     except TaskError as error:
         error.step, error.message = step.index, f"step {step.index}: {error.message}"
         raise
@@ -41,7 +42,7 @@ async def do_voting(asking: Asking, rule: Rule, step: Step, polls: dict[int, Pol
             asking.emit(StepUndecided(step.index, poll.ballot.tally, undecided.message))
         raise
     del polls[step.index]
-    return poll.decision()
+    return decision
 
 
 async def _count(asking: Asking, poll: Poll, prompt: Prompt) -> None:

@@ -10,8 +10,10 @@ from mdap.core.rules.adaptive_consistency import AdaptiveConsistency
 from mdap.core.rules.ahead_by_k import AheadByK
 from mdap.core.rules.borda import Borda
 from mdap.core.rules.cisc import Cisc
+from mdap.core.rules.collect import Collect
 from mdap.core.rules.esc import Esc
 from mdap.core.rules.first_to_k import FirstToK
+from mdap.core.rules.gate import Gate
 from mdap.core.rules.irv import Irv
 from mdap.core.rules.log_odds import LogOdds
 from mdap.core.rules.majority import Majority
@@ -36,6 +38,8 @@ RULES: dict[str, tuple[Callable[..., Any], str]] = {
     "borda": (Borda, "n"),
     "irv": (Irv, "n"),
     "mrr": (Mrr, "n"),
+    "gate": (Gate, "k"),
+    "collect": (Collect, "n"),
 }
 
 
@@ -60,8 +64,10 @@ __all__ = [
     "AheadByK",
     "Borda",
     "Cisc",
+    "Collect",
     "Esc",
     "FirstToK",
+    "Gate",
     "Irv",
     "LogOdds",
     "Majority",
