@@ -18,7 +18,7 @@ from mdap.core.errors import UsageError
 from mdap.core.formats import Format
 from mdap.core.keys import Judged, Key, resolved
 from mdap.core.records import ABSENT, Message, Sample, Status, Vote
-from mdap.core.redflags import RedFlagCheck
+from mdap.core.redflags import RedFlagCheck, RedFlags
 from mdap.core.scaling.checks import helpful
 from mdap.core.settings import Settings
 from mdap.core.spec import unknown
@@ -123,7 +123,7 @@ async def ask(
     journal: Journal | str | Path | None = None,
     prices: Prices | None = None,
     free: bool = False,
-    red_flags: Sequence[RedFlagCheck] | None = None,
+    red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,

@@ -14,7 +14,7 @@ from mdap.core.calibrated import Calibration
 from mdap.core.formats import Format
 from mdap.core.keys import Judged, Key
 from mdap.core.records import Message
-from mdap.core.redflags import RedFlagCheck
+from mdap.core.redflags import RedFlagCheck, RedFlags
 from mdap.observers import Observer
 from mdap.parts import Asked, Changes, Options, Prices, combined
 from mdap.protocols import Clock, Journal, Model, Rule, Task
@@ -74,7 +74,7 @@ def run(
     calibration: Calibration | str | Path | None = None,
     prices: Prices | None = None,
     free: bool = False,
-    red_flags: Sequence[RedFlagCheck] | None = None,
+    red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
@@ -110,7 +110,7 @@ def resume(
     calibration: Calibration | str | Path | None = None,
     prices: Prices | None = None,
     free: bool = False,
-    red_flags: Sequence[RedFlagCheck] | None = None,
+    red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     accept_changes: bool = False,
     on_event: Observer | Sequence[Observer] = (),
@@ -153,7 +153,7 @@ def map(
     calibration: Calibration | str | Path | None = None,
     prices: Prices | None = None,
     free: bool = False,
-    red_flags: Sequence[RedFlagCheck] | None = None,
+    red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
@@ -195,7 +195,7 @@ def calibrate(
     prices: Prices | None = None,
     free: bool = False,
     batch: calibrating.Batching | None = None,
-    red_flags: Sequence[RedFlagCheck] | None = None,
+    red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
     on_prospect: Callable[[Sequence[calibrating.Prospect]], None] | None = None,
@@ -240,7 +240,7 @@ def ask(
     journal: Journal | str | Path | None = None,
     prices: Prices | None = None,
     free: bool = False,
-    red_flags: Sequence[RedFlagCheck] | None = None,
+    red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,

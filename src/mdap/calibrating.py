@@ -19,7 +19,7 @@ from mdap.core.history import Spend
 from mdap.core.plain import plain
 from mdap.core.prices import Tariff, UnitPrices
 from mdap.core.records import State
-from mdap.core.redflags import RedFlagCheck
+from mdap.core.redflags import RedFlagCheck, RedFlags
 from mdap.core.scaling.checks import target as checked_target
 from mdap.core.scaling.checks import whole
 from mdap.core.verdict import judge
@@ -74,7 +74,7 @@ async def calibrate(
     prices: Prices | None = None,
     free: bool = False,
     batch: Batching | None = None,
-    red_flags: Sequence[RedFlagCheck] | None = None,
+    red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
     on_prospect: Callable[[Sequence[Prospect]], None] | None = None,

@@ -28,7 +28,7 @@ from mdap.core.history import Resumed, RowDecided, RowEnded, RunHead, Snapshot, 
 from mdap.core.plain import plain
 from mdap.core.prices import Tariff
 from mdap.core.records import Decision, RowStatus, Status, Step
-from mdap.core.redflags import RedFlagCheck
+from mdap.core.redflags import RedFlagCheck, RedFlags
 from mdap.core.settings import Settings
 from mdap.engine.calling import Emit, Meter
 from mdap.engine.drawing import drawing
@@ -77,7 +77,7 @@ async def map(
     calibration: Calibration | str | Path | None = None,
     prices: Prices | None = None,
     free: bool = False,
-    red_flags: Sequence[RedFlagCheck] | None = None,
+    red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
@@ -124,7 +124,7 @@ class _Chosen(msgspec.Struct, frozen=True):
     calibration: Calibration | str | Path | None
     prices: Prices | None
     free: bool
-    red_flags: Sequence[RedFlagCheck] | None
+    red_flags: RedFlags | None
     extra_flags: Sequence[RedFlagCheck]
 
     def parts(self, source: Source, settings: Callable[[Model], Settings]) -> Parts:

@@ -13,7 +13,7 @@ from mdap.core import redflags
 from mdap.core.errors import UsageError
 from mdap.core.prices import FREE, UnitPrices
 from mdap.core.records import Record
-from mdap.core.redflags import Flag, RedFlagCheck
+from mdap.core.redflags import Flag, RedFlagCheck, RedFlags
 from mdap.core.rules import rule as rule_named
 from mdap.core.settings import CHANGEABLE, Settings
 from mdap.core.spec import unknown
@@ -67,6 +67,7 @@ class Options(TypedDict, total=False):
     draft: str | None
     leader_first: bool
     hedge: int
+    confidence: str | None
     seed: int
     record: Record
 
@@ -148,7 +149,7 @@ def parts_of(
     task: Task | str,
     model: Model | str | Callable[..., Any],
     settings: Callable[[Model], Settings],
-    replace: Sequence[RedFlagCheck] | None,
+    replace: RedFlags | None,
     extra: Sequence[RedFlagCheck],
 ) -> Parts:
     """Return what a run is made of; `settings` is given the model, which may prescribe some of them."""

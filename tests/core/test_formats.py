@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from mdap.core import formats
 from mdap.core.errors import RedFlag, UsageError
 from mdap.core.formats import Format
+from mdap.core.records import Message
 from mdap.core.repairing import repair_json
+from mdap.tasks.question import Question
 
 PERSON = {
     "type": "object",
@@ -99,10 +101,16 @@ FENCEABLE = [
     (formats.json_schema(PERSON), '{"name": "A", "children": 2}', {"name": "A", "children": 2}),
     (formats.record(Point), '{"x": 1, "y": 2}', {"x": 1, "y": 2}),
 ]
-names = [form.name for form, _, _ in FENCEABLE]
+STRUCTURED = [
+    *FENCEABLE,
+    (formats.exact("42 km"), "42 km", "42 km"),
+    (formats.json_value(), "[1, null]", [1, None]),
+    (formats.json_fields(["a"]), '{"a": null, "b": 2}', {"a": None, "b": 2}),
+]
+names = [form.name for form, _, _ in STRUCTURED]
 
 
-@pytest.mark.parametrize(("form", "bare", "value"), FENCEABLE, ids=names)
+@pytest.mark.parametrize(("form", "bare", "value"), STRUCTURED, ids=names)
 @pytest.mark.parametrize("frame", ["{}", "  {}\n\n", "```\n{}\n```", "\n```python\n{}\n```\n", "```text\r\n{}\r\n```"])
 def test_a_structured_format_takes_the_bare_value_or_one_fence_around_it(
     form: Format, bare: str, value: Any, frame: str
@@ -110,7 +118,7 @@ def test_a_structured_format_takes_the_bare_value_or_one_fence_around_it(
     assert form.read(frame.format(bare)) == value
 
 
-@pytest.mark.parametrize(("form", "bare", "_value"), FENCEABLE, ids=names)
+@pytest.mark.parametrize(("form", "bare", "_value"), STRUCTURED, ids=names)
 @pytest.mark.parametrize(
     "frame",
     [
@@ -358,3 +366,84 @@ def test_mending_ends_in_a_value_or_a_flag_whatever_the_reply(reply: str) -> Non
 
 def test_mended_json_is_still_checked_against_the_schema() -> None:
     assert "required" in refused(formats.json_repairing(PERSON), 'Here: {"name": "A"')
+
+
+def test_an_exact_answer_is_the_same_letter_for_letter() -> None:
+    assert formats.exact(" End ").read("\nEnd\n") == "End"
+    assert "is not exactly End" in refused(formats.exact("End"), "end")
+    with pytest.raises(UsageError, match="cannot be empty"):
+        formats.exact(" ")
+
+
+def test_a_pattern_is_searched_for_only_where_that_is_asked() -> None:
+    form = formats.pattern(r"\d+ km", anchored=False)
+    assert form.read("It is 42 km away.") == "It is 42 km away."
+    assert "does not match" in refused(form, "42 miles")
+    assert "somewhere" in form.instruction
+    assert form.spec != formats.pattern(r"\d+ km").spec
+
+
+@pytest.mark.parametrize("reply", ["<b>1</b> <a>2</a>", "<a>1</a>", "<a><b>", "", "<a>1</a> <b>2"])
+def test_markers_have_to_stand_there_in_order(reply: str) -> None:
+    form = formats.markers(["<a>", "</a>", "<b>", "</b>"])
+    assert form.read(" <a>1</a> and <b>2</b>\n") == " <a>1</a> and <b>2</b>\n"
+    assert "there is no" in refused(form, reply)
+
+
+def test_a_marker_given_twice_has_to_stand_there_twice() -> None:
+    fence = formats.markers(["---", "---"])
+    assert fence.read("---\na: 1\n---\n")
+    assert refused(fence, "---\na: 1\n")
+    with pytest.raises(UsageError, match="mark nothing"):
+        formats.markers(["a", ""])
+
+
+@pytest.mark.parametrize("reply", ["[]", '{"a": 1}', '{"a": 1, "b": 2, "b": 3}', "a, b", '"ab"'])
+def test_an_object_has_to_have_its_fields(reply: str) -> None:
+    form = formats.json_fields(["a", "b"])
+    assert form.read('{"b": null, "a": [], "c": 0}') == {"b": None, "a": [], "c": 0}
+    assert refused(form, reply)
+
+
+@pytest.mark.parametrize("fields", [[], [""], ["a", "a"]])
+def test_fields_that_say_nothing_are_refused(fields: list[str]) -> None:
+    with pytest.raises(UsageError, match="say nothing"):
+        formats.json_fields(fields)
+
+
+def test_a_custom_format_reads_and_refuses_as_its_function_says() -> None:
+    form = formats.custom(
+        "even", lambda reply: {"half": int(reply) // 2} if int(reply) % 2 == 0 else int("odd"), "Even."
+    )
+    assert form.read("8") == {"half": 4}
+    assert "odd" in refused(form, "7")
+    assert (form.name, form.instruction) == ("custom", "Even.")
+    with pytest.raises(UsageError, match="no name"):
+        formats.custom("", int)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        formats.exact("a"),
+        formats.pattern("a", anchored=False),
+        formats.markers(["a", "b"]),
+        formats.json_value(),
+        formats.json_fields(["a"]),
+    ],
+    ids=lambda form: form.name,
+)
+def test_a_stored_question_finds_its_format_again(form: Format) -> None:
+    asked = Question([Message("user", "What?")], form)
+    assert asked.restored(asked.start()).form.spec == form.spec
+
+
+def test_a_stored_question_with_a_function_for_its_format_says_so() -> None:
+    asked = Question([Message("user", "What?")], formats.custom("even", int))
+    with pytest.raises(UsageError, match="'even', a function"):
+        asked.restored(asked.start())
+
+
+@pytest.mark.parametrize("form", [form for form, _, _ in STRUCTURED], ids=names)
+def test_each_format_tells_the_model_what_it_takes(form: Format) -> None:
+    assert form.instruction.startswith("Answer with ")

@@ -37,7 +37,7 @@ class Format(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The format's name: text, pattern, one_of, python, json_schema, json_repairing or record."""
+        """The format's name, such as text, exact, pattern, one_of, markers, json, json_schema or record."""
         return str(self.spec["format"])
 
 
@@ -46,25 +46,69 @@ def text() -> Format:
     return Format({"format": "text"}, str)
 
 
-def pattern(regex: str) -> Format:
+def exact(expected: str) -> Format:
+    """Return the format of one fixed answer, letter for letter but for outer white space; UsageError for an empty one.
+
+    A reply of it says no more than that the model agrees.
+    """
+    if not expected.strip():
+        raise UsageError("an exact answer cannot be empty", remedy="give the text that the answer has to be")
+    wanted = expected.strip()
+
+    def _read(reply: str) -> str:
+        value = _inner(reply)
+        if value != wanted:
+            raise RedFlag(f"{_shown(value)} is not exactly {_shown(wanted)}")
+        return value
+
+    return Format({"format": "exact", "text": wanted}, _read, f"Answer with exactly this text:\n{wanted}\n{_ALONE}")
+
+
+def pattern(regex: str, *, anchored: bool = True) -> Format:
     """Return the format of text that `regex` (Python's) matches from its first character to its last.
 
-    Raises UsageError for what is no regular expression. Matching is not bounded in time: a pattern with nested
-    repetitions can take long on a reply that almost fits.
+    Without `anchored`, a match anywhere in the text is enough. Raises UsageError for what is no regular expression.
+    Matching is not bounded in time: a pattern with nested repetitions can take long on a reply that almost fits.
     """
     try:
         compiled = re.compile(regex)
     except re.error as error:
         raise UsageError(f"pattern {regex!r} is no regular expression: {error}", remedy="mend it") from None
+    matches = compiled.fullmatch if anchored else compiled.search
 
     def _read(reply: str) -> str:
         value = _inner(reply)
-        if compiled.fullmatch(value) is None:
+        if matches(value) is None:
             raise RedFlag(f"{_shown(value)} does not match {regex}")
         return value
 
-    asked = f"Answer with text that matches this regular expression from its first character to its last:\n{regex}"
-    return Format({"format": "pattern", "regex": regex}, _read, f"{asked}\n{_ALONE}")
+    spec = {"format": "pattern", "regex": regex} | ({} if anchored else {"anchored": False})
+    where = "from its first character to its last" if anchored else "somewhere"
+    asked = f"Answer with text that matches this regular expression {where}:\n{regex}"
+    return Format(spec, _read, f"{asked}\n{_ALONE}" if anchored else asked)
+
+
+def markers(marks: Sequence[str]) -> Format:
+    """Return the format of text in which all of `marks` stand, in this order, none of them inside another.
+
+    The same mark twice has to stand there twice. The answer is the reply verbatim. Raises UsageError for an empty mark.
+    """
+    given = [marks] if isinstance(marks, str) else list(marks)
+    if not given or any(not mark.strip() for mark in given):
+        raise UsageError(f"markers={given!r} mark nothing", remedy="give the texts that have to stand in the answer")
+
+    def _read(reply: str) -> str:
+        at = 0
+        for mark in given:
+            found = reply.find(mark, at)
+            if found < 0:
+                late = "after the ones before it " if at else ""
+                raise RedFlag(f"there is no {_shown(mark)} {late}in the reply")
+            at = found + len(mark)
+        return reply
+
+    asked = "Answer with text that holds the following marks, each once, in this order:\n" + "\n".join(given)
+    return Format({"format": "markers", "marks": given}, _read, asked)
 
 
 def one_of(options: Sequence[str]) -> Format:
@@ -100,6 +144,52 @@ def python_code() -> Format:
         return code
 
     return Format({"format": "python"}, _read, f"Answer with Python code.\n{_ALONE}")
+
+
+def json_value() -> Format:
+    """Return the format of any JSON value."""
+    return Format({"format": "json"}, read_json, f"Answer with a JSON value.\n{_ALONE}")
+
+
+def json_fields(fields: Sequence[str]) -> Format:
+    """Return the format of a JSON object that has all of `fields`; others may stand beside them, null is a value.
+
+    Raises UsageError for no field, an empty one, or one given twice.
+    """
+    given = [fields] if isinstance(fields, str) else list(fields)
+    if not given or not all(given) or len(set(given)) < len(given):
+        raise UsageError(f"fields={given!r} say nothing", remedy="give the different names that the object has to have")
+
+    def _read(reply: str) -> dict[str, Any]:
+        value = read_json(reply)
+        if not isinstance(value, dict):
+            raise RedFlag(f"{_shown(reply)} is no JSON object")
+        missing = [name for name in given if name not in value]
+        if missing:
+            raise RedFlag(f"the object has no {', '.join(map(repr, missing))}")
+        return value
+
+    listed = ", ".join(json.dumps(name, ensure_ascii=False) for name in given)
+    asked = f"Answer with a JSON object that has these fields: {listed}.\n{_ALONE}"
+    return Format({"format": "json_fields", "fields": given}, _read, asked)
+
+
+def custom(name: str, read: Callable[[str], Any], instruction: str = "", schema: Schema | None = None) -> Format:
+    """Return a format of one's own: `read` turns a reply into a JSON value, or raises RedFlag or ValueError.
+
+    `name` stands for it in a stored run, which can be shown but is not taken up again: the journal holds no functions.
+    Raises UsageError for an empty name.
+    """
+    if not name:
+        raise UsageError("a custom format has no name", remedy="name it")
+
+    def _read(reply: str) -> Any:
+        try:
+            return read(reply)
+        except ValueError as error:
+            raise RedFlag(str(error)) from error
+
+    return Format({"format": "custom", "name": name}, _read, instruction, schema)
 
 
 def json_schema(schema: Schema) -> Format:

@@ -8,50 +8,68 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TypeAlias
 
-import msgspec
-
 from mdap.core.errors import UsageError
+from mdap.core.flag import Flag, RedFlagCheck
 from mdap.core.records import Request, Response
+from mdap.core.spec import unknown
+from mdap.core.wordflags import empty_lines, phrases, too_short
 
-RedFlagCheck: TypeAlias = Callable[[Response, Request], str | None]
-
-
-class Flag(msgspec.Struct, frozen=True, gc=False):
-    """A check and the name that it is counted under. `spec` is how it stands in a run's fingerprint."""
-
-    name: str
-    check: RedFlagCheck
-    spec: str = ""
-
-    def __call__(self, response: Response, request: Request) -> str | None:
-        """Return the reason why the reply is discarded, or None."""
-        return self.check(response, request)
+# What stands where flags do: checks of one's own, or the name of a preset.
+RedFlags: TypeAlias = Iterable[RedFlagCheck] | str
+SHORTEST: Mapping[str, int] = MappingProxyType({"planning": 100, "voting": 2})
+# Presets by name: replies of more reported tokens than this are too long, where no other number is given. Past about
+# 700 tokens errors rise steeply (arXiv:2511.09030, Fig. 9a).
+PRESETS: Mapping[str, int | None] = MappingProxyType({"paper": None, "strict": 700, "relaxed": 1500})
 
 
 def red_flags(
     flag_tokens: int | None = None,
     *,
     extra: Iterable[RedFlagCheck] = (),
-    replace: Iterable[RedFlagCheck] | None = None,
+    replace: RedFlags | None = None,
 ) -> tuple[Flag, ...]:
     """Return the flags of a run in the order in which they are asked: the defaults, then `extra`.
 
     The defaults are truncated, refused, too_long (only with `flag_tokens`, a number of tokens), empty, repeated;
-    `replace` stands in their place (`[accept_all]`: none). A check of one's own is any callable
-    `(response, request) -> reason or None`; it is counted under its `name`, else its `__name__`. Raises UsageError
-    for two flags of one name, and for `flag_tokens` below 1.
+    `replace` stands in their place (`[accept_all]`: none); it may be the name of a `preset`. A check of one's own is
+    any callable `(response, request) -> reason or None`; it is counted under its `name`, else its `__name__`. Raises
+    UsageError for two flags of one name, and for `flag_tokens` below 1.
     """
     if flag_tokens is not None and flag_tokens < 1:
         raise UsageError(f"flag_tokens={flag_tokens} would discard every reply", remedy="give 1 or more, or None")
-    chosen = _defaults(flag_tokens) if replace is None else replace
+    named = "paper" if replace is None else replace
+    chosen = preset(named, flag_tokens) if isinstance(named, str) else named
     flags = tuple(_named(check) for check in (*chosen, *extra))
     for name, count in Counter(flag.name for flag in flags).items():
         if count > 1 or name in _TASK_FLAGS:
             raise UsageError(f"two red flags are named {name!r}", remedy="name yours: Flag('other name', check)")
     return flags
+
+
+def preset(name: str, flag_tokens: int | None = None, *, role: str = "") -> list[RedFlagCheck]:
+    """Return the flags that `name` stands for, in the order in which they are asked.
+
+    `paper` is length and format: truncated, refused, too_long (only with `flag_tokens`), empty, repeated. `strict`
+    adds too_long at 700 tokens, a shortest length of 1 character (100 for the `role` planning, a bare End exempt; 2
+    for voting), at most half of the lines empty, and weighted phrases with repetition. `relaxed` is `paper` with
+    too_long at 1,500 tokens and at most .8 of the lines empty. Raises UsageError for another name or role.
+    """
+    if name not in PRESETS:
+        raise unknown("preset of red flags", name, PRESETS)
+    if role and role not in SHORTEST:
+        raise unknown("role with a shortest reply", role, SHORTEST)
+    limit = flag_tokens or PRESETS[name]
+    length: list[RedFlagCheck] = [truncated, refused, *([] if limit is None else [too_long(limit)])]
+    if name == "paper":
+        return [*length, empty, repeated]
+    if name == "relaxed":
+        return [*length, empty, empty_lines(0.8), repeated]
+    exempt = ("End",) if role == "planning" else ()
+    return [*length, empty, too_short(SHORTEST.get(role, 1), exempt), empty_lines(0.5), repeated, phrases()]
 
 
 def first_flag(flags: Iterable[Flag], response: Response, request: Request) -> tuple[str, str] | None:
@@ -145,13 +163,30 @@ _END = re.compile(r"[.!?]+")
 _PROSE = re.compile(r"""[^\W\d_][^\d_|{}\[\]<>"`=:;/\\]*""")
 
 
-def _defaults(flag_tokens: int | None) -> list[RedFlagCheck]:
-    long = [] if flag_tokens is None else [too_long(flag_tokens)]
-    return [truncated, refused, *long, empty, repeated]
-
-
 def _named(check: RedFlagCheck) -> Flag:
     if isinstance(check, Flag):
         return check
     name = getattr(check, "name", None) or getattr(check, "__name__", None) or type(check).__name__
     return Flag(str(name), check)
+
+
+__all__ = [
+    "PRESETS",
+    "SHORTEST",
+    "Flag",
+    "RedFlagCheck",
+    "RedFlags",
+    "accept_all",
+    "describe",
+    "empty",
+    "empty_lines",
+    "first_flag",
+    "phrases",
+    "preset",
+    "red_flags",
+    "refused",
+    "repeated",
+    "too_long",
+    "too_short",
+    "truncated",
+]

@@ -122,12 +122,25 @@ def imported(path: str) -> Any:
 
 def _format(spec: Mapping[str, Any]) -> Format:
     match spec:
+        case {"format": "exact", "text": expected}:
+            return formats.exact(expected)
         case {"format": "pattern", "regex": regex}:
-            return formats.pattern(regex)
+            return formats.pattern(regex, anchored=spec.get("anchored", True))
+        case {"format": "markers", "marks": marks}:
+            return formats.markers(marks)
         case {"format": "one_of", "options": options}:
             return formats.one_of(options)
         case {"format": "python"}:
             return formats.python_code()
+        case {"format": "json"}:
+            return formats.json_value()
+        case {"format": "json_fields", "fields": fields}:
+            return formats.json_fields(fields)
+        case {"format": "custom", "name": name}:
+            raise UsageError(
+                f"the answers of this run have the format {name!r}, a function, which the journal does not hold",
+                remedy="ask anew with mdap.ask and a journal",
+            )
         case {"format": "json_schema", "schema": schema}:
             return formats.json_schema(schema)
         case {"format": "json_repairing", "schema": schema}:
