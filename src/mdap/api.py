@@ -23,6 +23,7 @@ from mdap.core.plain import plain
 from mdap.core.prices import Tariff, UnitPrices, nano
 from mdap.core.records import ABSENT, Decision, OpenBallot, Request, Response, Step, Vote
 from mdap.core.redflags import RedFlagCheck
+from mdap.core.remedy import addressed
 from mdap.core.settings import Settings
 from mdap.engine.calling import Meter
 from mdap.engine.drafting import TASK, model_draft, task_draft
@@ -101,13 +102,14 @@ async def run(
     Raises UsageError for what cannot be run, ModelRejected, TaskError or JournalError where the run cannot go on;
     what was decided until then is in the journal. Cancelling it ends the calls in flight and keeps what was decided.
     """
-    asked = combined(model, fallback, mix)
-    parts = parts_of(task, asked, lambda model: settings_of(model, dict(options)), red_flags, extra_flags)
-    unit_prices = prices_of(parts, prices, free=free)
-    calibrated = fitting(calibration, parts)
-    from_it = calibrated.k if calibrated is not None and k is None and rule is None else k
-    chosen = choose_rule(from_it, rule)
-    fingerprint = fingerprint_of(parts, chosen)
+    with _remedies():
+        asked = combined(model, fallback, mix)
+        parts = parts_of(task, asked, lambda model: settings_of(model, dict(options)), red_flags, extra_flags)
+        unit_prices = prices_of(parts, prices, free=free)
+        calibrated = fitting(calibration, parts)
+        from_it = calibrated.k if calibrated is not None and k is None and rule is None else k
+        chosen = choose_rule(from_it, rule)
+        fingerprint = fingerprint_of(parts, chosen)
     head = RunHead(
         id=_new_id(parts.view.task),
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -120,8 +122,9 @@ async def run(
         prices=unit_prices,
     )
     with opened(journal) as store:
-        store.create(head)
-        with store.claim(head.id):
+        with _remedies():
+            store.create(head)
+        with store.claim(head.id), _remedies(head.id):
             store.append(head.id, Snapshot(0, plain(parts.view.start())))
             again = _again(journal, store)
             return await _drive(store, head.id, parts, chosen, on_event, clock, again, calibrated)
@@ -155,7 +158,7 @@ async def resume(
     """
     with opened(journal) as store:
         head = store.head(run)
-        with store.claim(head.id):
+        with store.claim(head.id), _remedies(head.id):
             history = store.history(head.id)
             book = history.book
             stored = {**head.settings, **book.settings, **changed_settings(dict(changes))}
@@ -382,6 +385,16 @@ def reopened(opened: OpenBallot, view: TaskView, rule: Rule, item: int = 0) -> P
         rule = with_k(rule, opened.k)
     votes = tuple((slot, Vote(vote.key, view.loaded(vote.move))) for slot, vote in opened.votes)
     return Poll(step, rule, msgspec.structs.replace(opened, votes=votes))
+
+
+@contextmanager
+def _remedies(run: str = "") -> Iterator[None]:
+    """Let the remedy of an error name the run; before there is one, nothing can be resumed."""
+    try:
+        yield
+    except MdapError as error:
+        error.remedy = addressed(error.remedy, run)
+        raise
 
 
 @contextmanager

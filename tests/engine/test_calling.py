@@ -171,7 +171,9 @@ def test_no_wait_is_shorter_than_the_provider_asked_for() -> None:
 
 def test_what_fails_once_too_often_is_undecided_and_says_the_last_error() -> None:
     complete = retrying(failing(*[ModelError(f"no. {n}") for n in range(9)]), 3, LoopClock(), {}, None)
-    with pytest.raises(Undecided, match=r"step 3: 4 calls failed, the last one: no. 3. go on with `mdap resume`") as e:
+    with pytest.raises(
+        Undecided, match=r"step 3: 4 calls failed, the last one: no. 3. go on with `mdap resume RUN`"
+    ) as e:
         once(complete)
     assert e.value.step == 3
 

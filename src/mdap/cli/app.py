@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError
@@ -83,7 +84,7 @@ def command_line(words: Sequence[str]) -> int:
     except MdapError as error:
         from mdap.cli.exits import failed  # not needed, and so not loaded, where all goes well
 
-        return failed(error, verbose="-v" in words or "--verbose" in words)
+        return failed(error, verbose="-v" in words or "--verbose" in words, flag=_journal_of(words))
     return code if isinstance(code, int) else 0
 
 
@@ -120,6 +121,17 @@ def _unwrapped(docstring: str) -> str:
 
 def _command_of(words: Sequence[str]) -> str:
     return f"{words[0]} " if words and words[0] in COMMANDS else ""
+
+
+def _journal_of(words: Sequence[str]) -> str:
+    """Return the flag that names the journal of a command line, as a further command needs it; empty without one."""
+    from mdap.cli.options import Place  # not needed, and so not loaded, where all goes well
+
+    for place, word in enumerate(words):
+        name, sign, value = word.partition("=")
+        if name == "--journal":
+            return Place(journal=Path(value if sign else "".join(words[place + 1 : place + 2]))).flag
+    return ""
 
 
 def _hush() -> None:

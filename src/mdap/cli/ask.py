@@ -111,12 +111,10 @@ def ask(
     from mdap import asked, parts
     from mdap.cli.base_url import with_base_url
     from mdap.cli.driving import drive
-    from mdap.cli.exits import say
 
     inquiry = _inquiry(_prompt(prompt, file), shape, replace(votes, key=_taped(votes.key, tapes)))
     rule, voter = parts.choose_rule(votes.k, votes.rule), tapes.into(with_base_url(model, base_url))
-    if votes.k is None and votes.rule is None and not quiet:
-        say(f"note:  k={parts.DEFAULT_K} is assumed: nothing says yet how often this model is right")
+    assumed = f"k={parts.DEFAULT_K} is assumed: nothing says yet how often this model is right"
     options = {**given(changeable), **given(draws), **money.options}
     return drive(
         lambda journal, observers: asked.conduct(
@@ -127,6 +125,7 @@ def ask(
         verbose=verbose,
         quiet=quiet,
         report=lambda result: _report(asked.answer_of(result, inquiry, rule, votes.p), json=json, quiet=quiet),
+        note=assumed if votes.k is None and votes.rule is None else "",
     )
 
 

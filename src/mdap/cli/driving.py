@@ -18,11 +18,13 @@ from mdap.cli.report import hints, print_json, print_result
 from mdap.cli.stored import read
 from mdap.core.errors import MdapError
 from mdap.core.events import Event, Progress, Started
+from mdap.core.remedy import addressed
 from mdap.journal import open_journal
 from mdap.protocols import Journal
 from mdap.result import Result
 
 T = TypeVar("T")
+CLEAR_LINE = "\r\x1b[2K"
 Start = Callable[[Journal, list[Callable[[Event], None]]], Coroutine[Any, Any, Result]]
 
 
@@ -34,11 +36,13 @@ def drive(
     verbose: int,
     quiet: bool,
     report: Callable[[Result], None] | None = None,
+    note: str = "",
 ) -> int:
     """Open the journal, see a run through to its end, print what it came to, and return the exit code.
 
     `start` is given the journal and the observers. With `json` standard output holds one object whenever a run began,
-    also when it ended in an error or was interrupted. `report`, if given, prints a result in place of all that.
+    also when it ended in an error or was interrupted. `report`, if given, prints a result in place of all that. `note`
+    is what a person should know once the run has begun.
     """
     # The journal's writer waits this long for a busy engine to let it at a batch; Python's own 5 ms are half a commit.
     sys.setswitchinterval(0.0005)
@@ -47,6 +51,10 @@ def drive(
     def _note(event: Event) -> None:
         if type(event) is Started:
             begun.append(event.run)
+            # Not before: about a command that cannot be run there is nothing else to be said.
+            if note and not quiet:
+                # In place of the progress line, which is drawn anew below.
+                say(f"{CLEAR_LINE if sys.stderr.isatty() else ''}note:  {note}")
 
     # Every event has its price: without a line to draw, the first is all that anybody wants to know of.
     _note.once = True  # type: ignore[attr-defined]
@@ -107,9 +115,9 @@ def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
 def _ended(result: Result, place: Place, *, quiet: bool) -> int:
     """Say how to go on from an end that is not `done`, and return the exit code."""
     if result.status != "done":
-        say(f"{result.status}: {result.reason.replace('mdap show RUN', f'mdap show {result.run}')}")
+        say(f"{result.status}: {addressed(result.reason, result.run, place.flag)}")
         say(_durable(result.book.steps, result.head.total))
-    for hint in hints(result) if not quiet else ():
+    for hint in hints(result, place.flag) if not quiet else ():
         say(f"note:  {hint}")
     for command in ways_on(result.run, result.book, result.book.settings or result.head.settings, place.flag):
         say(f"next:  {command}")
@@ -131,7 +139,7 @@ def _interrupted(journal: Journal, begun: list[str], place: Place, *, json: bool
 def _broken(journal: Journal, run: str, error: MdapError, place: Place, *, json: bool, verbose: int) -> int:
     history = journal.history(run)
     _print_left(journal, run, json=json)
-    code = failed(error, verbose=verbose > 0)
+    code = failed(error, verbose=verbose > 0, run=run, flag=place.flag)
     say(f"{_durable(history.book.steps, history.head.total)}; then go on with `mdap resume {run}{place.flag}`")
     return code
 

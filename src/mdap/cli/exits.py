@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from mdap.core.errors import MdapError, UsageError
 from mdap.core.history import Book
 from mdap.core.records import Status
+from mdap.core.remedy import addressed
 from mdap.core.settings import CHANGEABLE
 
 CODES: dict[Status, int] = {
@@ -27,26 +28,27 @@ CODES: dict[Status, int] = {
 }
 
 
-def failed(error: MdapError, *, verbose: bool = False) -> int:
+def failed(error: MdapError, *, verbose: bool = False, run: str = "", flag: str = "") -> int:
     """Print an error, after its traceback if `verbose`, and return its exit code: 2 for a wrong argument, else 1.
 
-    What is no error of mdap is a bug: Python itself then shows the traceback and ends with 1.
+    The commands in it name the run, and the journal by `flag`, where it is not the default one. What is no error of
+    mdap is a bug: Python itself then shows the traceback and ends with 1.
     """
     if verbose:
         traceback.print_exception(error)
-    say_error(error)
+    say_error(error, run, flag)
     return 2 if isinstance(error, UsageError) else 1
 
 
-def say_error(error: MdapError) -> None:
+def say_error(error: MdapError, run: str = "", flag: str = "") -> None:
     """Print what happened, where in a user's own code it came from, and what to do next."""
-    say(f"error: {error.message}")
+    say(f"error: {addressed(error.message, run, flag)}")
     cause = error.__cause__
     if cause is not None and not isinstance(cause, MdapError):
         for frame in traceback.extract_tb(cause.__traceback__)[-1:]:
             say(f"  at:  {frame.filename}, line {frame.lineno}, in {frame.name}")
     if error.remedy:
-        say(f"next:  {error.remedy}")
+        say(f"next:  {addressed(error.remedy, run, flag)}")
 
 
 def say(text: str) -> None:

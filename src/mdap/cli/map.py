@@ -295,6 +295,7 @@ def _watched(
     from mdap.cli.exits import say
     from mdap.cli.progress import Line, shown
     from mdap.core.errors import MdapError
+    from mdap.core.remedy import addressed
 
     line = Line(progress, unit="row")
     try:
@@ -303,8 +304,9 @@ def _watched(
     except asyncio.CancelledError:
         say(f"interrupted; go on with `mdap resume {progress.run}{place.flag}`" if progress.run else "interrupted")
         return None
-    except MdapError:
+    except MdapError as error:
         if progress.run:
+            error.remedy = addressed(error.remedy, progress.run)
             say(f"what was decided is kept; then go on with `mdap resume {progress.run}{place.flag}`")
         raise
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mdap.cli.exits import say
 from mdap.cli.report import listed_acts, pairs, plain_console, print_json, told_act
 from mdap.core.events import Event, Progress, RowSettled, Started, StepDecided
+from mdap.core.remedy import addressed
 
 if TYPE_CHECKING:
     from mdap.cli.options import Place
@@ -40,7 +41,7 @@ def report(result: Mapped, place: Place, *, json: bool, quiet: bool) -> None:
     elif not quiet:
         say(f"{result.run}: {result.status}, {told(result)}, {result.votes:,} votes, {result.seconds:,.2f} s")
     if result.status in ("budget", "stopped"):
-        say(f"{result.status}: {result.reason}")
+        say(f"{result.status}: {addressed(result.reason, result.run, place.flag)}")
     if result.counts.get("undecided"):
         say(f"next:  mdap inbox{place.flag}")
     if result.status in ("undecided", "error"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,10 +13,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from mdap.core.errors import UsageError
 from mdap.core.estimate import Estimate
 from mdap.core.history import Acted
 from mdap.core.prices import shown
+from mdap.core.rules import rule as rule_named
 from mdap.core.scaling import Unaffordable
+from mdap.parts import with_k
 from mdap.result import Result
 
 STYLES = {"done": "green", "running": "cyan", "undecided": "yellow", "budget": "yellow", "stopped": "yellow"}
@@ -91,27 +95,39 @@ def _predicted(result: Result) -> list[tuple[str, str]]:
     ]
 
 
-def hints(result: Result) -> list[str]:
-    """Return what a person should be told about the figures of a run; each names the command to type."""
-    settings, again = (
-        result.book.settings or result.head.settings,
-        f"mdap run {result.head.task} --model {result.head.model}",
-    )
+def hints(result: Result, flag: str = "") -> list[str]:
+    """Return what a person should be told about the figures of a run; each names the command to type.
+
+    `flag` names the journal in it, where it is not the default one.
+    """
+    settings = result.book.settings or result.head.settings
+    again = f"mdap run {shlex.quote(result.head.task)} --model {shlex.quote(result.head.model)}"
     told = []
     share = result.flagged.get("truncated", 0) / max(1, result.samples)
     if share >= MUCH_TRUNCATED and result.flagged["truncated"] >= NO_ACCIDENT:
         cap = settings["max_tokens"]
         told.append(
             f"{share:.0%} of the replies were truncated at --max-tokens {cap}: that is the limit, not a format error; "
-            f"`{again} --max-tokens {2 * cap}` begins anew"
+            f"`{again} --max-tokens {2 * cap}{flag}` begins anew"
         )
     if result.status == "stopped" and result.steps == result.head.total:
-        rule, _, k = result.rule.partition(":")
-        told.append(
-            f"a task of {result.steps:,} steps that is not done after them has a wrong decision in it; a larger k "
-            f"makes that rarer: `{again} --rule {rule}:{int(k) + 1}`"
+        stricter = _stricter(result.rule)
+        # Nothing here knows whether it is: where a wrong answer is the commonest one, a larger k only makes it surer.
+        rarer = (
+            f"; where right answers are the commonest, a larger k makes that rarer: `{again} --rule {stricter}{flag}`"
+            if stricter
+            else ""
         )
+        told.append(f"a task of {result.steps:,} steps that is not done after them has a wrong decision in it{rarer}")
     return told
+
+
+def _stricter(rule: str) -> str:
+    """Return the same rule with a larger k, or nothing where a rule has none."""
+    try:
+        return shlex.quote(with_k(rule_named(rule), rule_named(rule).k + 1).spec)
+    except UsageError:
+        return ""
 
 
 def print_runs(rows: Iterable[Mapping[str, Any]]) -> None:

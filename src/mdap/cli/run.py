@@ -74,8 +74,6 @@ def run(
     from mdap import api
     from mdap.cli.driving import drive
 
-    if k is None and rule is None and calibration is None and not quiet:
-        _say_assumed(task, model)
     chosen = tapes.into(with_base_url(model, base_url))
     mixed, next_ones = [[tapes.into(spec) for spec in specs or ()] for specs in (mix, fallback)]
     options = {"mix": mixed, "fallback": next_ones, **given(changeable), **given(fixed), **money.options}
@@ -87,16 +85,20 @@ def run(
         json=json,
         verbose=verbose,
         quiet=quiet,
+        note=_assumed(task, with_base_url(model, base_url))
+        if k is None and rule is None and calibration is None
+        else "",
     )
 
 
-def _say_assumed(task: str, model: str) -> None:
-    from mdap import parts
-    from mdap.cli.exits import say
+def _assumed(task: str, model: str) -> str:
+    import shlex
 
-    say(
-        f"note:  k={parts.DEFAULT_K} is assumed: nothing says yet how often this model is right; "
-        f"`mdap calibrate {task} --model {model}` finds that out"
+    from mdap import parts
+
+    return (
+        f"k={parts.DEFAULT_K} is assumed: nothing says yet how often this model is right; "
+        f"`mdap calibrate {shlex.quote(task)} --model {shlex.quote(model)}` finds that out"
     )
 
 

@@ -29,7 +29,7 @@ def runs(*, place: Place = USUAL_PLACE, json: Json = False) -> int:
         for row in [row for row in listed if row["status"] == "interrupted"][-1:]:
             say(f"next:  mdap resume {row['run']}{place.flag}")
     else:
-        say(f"no runs in {place.path} yet; begin one with `mdap run hanoi:disks=5 --model simulated:p=0.9`")
+        say(f"no runs in {place.path} yet; begin one with `mdap run hanoi:disks=5 --model simulated:p=0.9{place.flag}`")
     return 0
 
 

@@ -47,10 +47,11 @@ def show(
 
 def _say_ways_on(result: Result, place: Place) -> None:
     from mdap.cli.exits import say, ways_on
+    from mdap.core.remedy import addressed
 
     if result.status in ("done", "running"):
         return
-    say(f"{result.status}: {result.reason.replace('mdap show RUN', f'mdap show {result.run}')}")
+    say(f"{result.status}: {addressed(result.reason, result.run, place.flag)}")
     for command in ways_on(result.run, result.book, result.book.settings or result.head.settings, place.flag):
         say(f"next:  {command}")
 

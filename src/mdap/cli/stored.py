@@ -29,7 +29,8 @@ def existing(place: Place) -> None:
     if not place.path.exists():
         raise JournalError(
             f"there is no journal at {place.path}",
-            remedy="name it with --journal or MDAP_JOURNAL, or begin one with `mdap run TASK --model MODEL`",
+            remedy="name it with --journal or MDAP_JOURNAL, or begin one with `mdap run hanoi:disks=5 --model "
+            f"simulated:p=0.9{place.flag}`",
         )
 
 

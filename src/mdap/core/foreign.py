@@ -25,5 +25,5 @@ class Foreign:
         if isinstance(error, Exception) and not isinstance(error, MdapError):
             raise TaskError(
                 f"{self.what} raised {type(error).__name__}: {error}",
-                remedy="mend it and go on with `mdap resume`",
+                remedy="mend it and go on with `mdap resume RUN`",
             ) from error

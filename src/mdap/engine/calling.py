@@ -75,6 +75,8 @@ class Meter:
         self._lease = lease
         self._leasing = asyncio.Lock()
         self._settled = asyncio.Event()
+        # Told, if there is somebody to tell, what each call cost, in nano-dollars: for accounts finer than a run's.
+        self.note: Callable[[Request, int], None] | None = None
         self._stop: Stop | None = None
         self._began = clock.now()
 
@@ -141,6 +143,8 @@ class Meter:
             finally:
                 budget.settle(reserved, used, dear, cost)
                 self._settled.set()
+                if cost and self.note is not None:
+                    self.note(request, cost)
                 if observed:
                     self.tell(Called(-1))
             if counted:
@@ -238,7 +242,7 @@ def retrying(complete: Complete, retries: int, clock: Clock, retried: dict[str, 
                 wait = _wait(request, attempt, error.retry_after)
                 retried[error.kind] = retried.get(error.kind, 0) + 1
                 if emit is not None:
-                    emit(Retried(request.draw.step, attempt, error.kind, error.message, wait))
+                    emit(Retried(request.draw.step, attempt, error.kind, error.message, wait, request.draw.item))
             await clock.sleep(wait)
 
     return _call
@@ -256,6 +260,6 @@ def _wait(request: Request, attempt: int, asked: float | None) -> float:
 def _gave_up(error: ModelError, request: Request, attempts: int) -> Undecided:
     return Undecided(
         f"step {request.draw.step}: {attempts} calls failed, the last one: {error.message}",
-        remedy=error.remedy or "go on with `mdap resume` when the provider answers, or raise --retries",
+        remedy=error.remedy or "go on with `mdap resume RUN` when the provider answers, or raise --retries",
         step=request.draw.step,
     )

@@ -49,6 +49,11 @@ class Log:
         self.retried: dict[str, int] = {}
         self.state, self._past = _replay(history, view)
 
+    @property
+    def run(self) -> str:
+        """The id of the run."""
+        return self._run
+
     def watch_model(self, condition: Callable[[], tuple[str, ...]]) -> None:
         """Journal what the model has learnt along with each decision that finds it changed."""
         self._condition_of = condition

@@ -9,6 +9,7 @@ from mdap.core.errors import BudgetReached, JournalError, MdapError, Stop, Undec
 from mdap.core.events import RunEnded
 from mdap.core.history import Spend
 from mdap.core.records import Status
+from mdap.core.remedy import addressed
 from mdap.engine.calling import Meter
 from mdap.engine.durable import Log
 from mdap.engine.poll import Poll
@@ -51,6 +52,8 @@ async def drive(
         reason = str(error)
         raise
     finally:
+        # A journal outlives whoever reads this now: its reasons name their own run.
+        reason = addressed(reason, log.run)
         # With an error on its way out, a journal that cannot be written is not what matters; else nothing matters more.
         with suppress(*([JournalError] if status in ("error", "interrupted") else [])):
             await _end(log, meter, polls, status, reason)

@@ -20,7 +20,10 @@ def gap(run: str, what: str, step: int, wanted: int) -> JournalError:
 def missing(run: str, heads: list[RunHead], where: str) -> JournalError:
     """Return the error for a run that the journal at `where` does not hold, naming the newest that it does."""
     if not heads:
-        return JournalError(f"no run {run}: {where} holds no runs yet", remedy="start one: mdap run hanoi:disks=5")
+        return JournalError(
+            f"no run {run}: {where} holds no runs yet",
+            remedy="start one: mdap run hanoi:disks=5 --model simulated:p=0.9",
+        )
     newest = ", ".join(head.id for head in heads[: -_NAMED - 1 : -1])
     more = ", ..." if len(heads) > _NAMED else ""
     return JournalError(f"no run {run} in {where}", remedy=f"there is: {newest}{more}; for all of them type: mdap runs")

@@ -69,7 +69,7 @@ END;
 _MEANINGS = (
     ("SQLITE_NOTADB", "is not a journal: the file is torn or something else", "choose another with --journal"),
     ("SQLITE_CORRUPT", "is damaged", "restore it from a copy, or choose another with --journal"),
-    ("SQLITE_FULL", "cannot grow: the disk is full", "free some space, then type: mdap resume RUN"),
+    ("SQLITE_FULL", "cannot grow: the disk is full", "free some space, then go on with `mdap resume RUN`"),
     ("SQLITE_READONLY", "cannot be written: file or folder is read-only", "make both writable"),
     ("SQLITE_PERM", "cannot be opened: no permission", "make file and folder writable"),
     (
@@ -77,8 +77,12 @@ _MEANINGS = (
         "cannot be opened",
         "make file and folder readable and writable, or choose another with --journal",
     ),
-    ("SQLITE_BUSY", "stayed locked by another program", "end what holds it, then type: mdap resume RUN"),
-    ("SQLITE_IOERR", "could not be read or written by the system", "look after the disk, then type: mdap resume RUN"),
+    ("SQLITE_BUSY", "stayed locked by another program", "end what holds it, then go on with `mdap resume RUN`"),
+    (
+        "SQLITE_IOERR",
+        "could not be read or written by the system",
+        "look after the disk, then go on with `mdap resume RUN`",
+    ),
     ("SQLITE_CONSTRAINT", "already holds what was to be added", "let one driver at a time append to a run"),
 )
 

@@ -202,7 +202,7 @@ class _Border:
             return self._refused(status, words)
         message = f"{self._model.spec} raised {words}"
         if isinstance(error, BUGS):
-            return ModelRejected(message, kind="failed", remedy="mend it and go on with `mdap resume`")
+            return ModelRejected(message, kind="failed", remedy="mend it and go on with `mdap resume RUN`")
         return ModelError(message, kind="timeout" if isinstance(error, TimeoutError) else "failed")
 
     def _refused(self, status: int, words: str) -> ModelError:

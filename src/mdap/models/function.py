@@ -118,7 +118,7 @@ class _Blamed:
 
 
 def _error(message: str, *, kind: str, again: bool) -> ModelError:
-    error = ModelError(message, kind=kind, remedy="mend it and go on with `mdap resume`")
+    error = ModelError(message, kind=kind, remedy="mend it and go on with `mdap resume RUN`")
     error.retryable, error.blame = again, "tool"
     return error
 
