@@ -58,6 +58,20 @@ def spread_of(groups: Sequence[tuple[int, int]]) -> float:
     return max(1.0, between / (trials * share * (1 - share)))
 
 
+def spread_from(groups: int, trials: int, hits: int, trials2: int, hits2: int, both: int) -> float:
+    """Return `spread_of` from sums over the groups alone: of trials, hits, their squares and their products.
+
+    Sums of whole numbers: nothing is lost by not holding the groups, however many there are.
+    """
+    if groups < 2:
+        return float(max(1, trials))
+    if not 0 < hits < trials:
+        return 1.0
+    # With share = hits / trials, times trials squared, so that the differences of large sums are exact.
+    between = hits2 * trials * trials - 2 * hits * trials * both + hits * hits * trials2
+    return max(1.0, between * groups / ((groups - 1) * trials * hits * (trials - hits)))
+
+
 def at_least(hits: int, trials: int, share: float) -> float:
     """Return the probability of `hits` or more in `trials` of probability `share`, exact."""
     if hits <= 0:
