@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 Blame = Literal["user", "model", "provider", "tool"]
 
@@ -15,6 +16,7 @@ class MdapError(Exception):
     ├── VotingCannotHelp            p is 0.5 or less: change the prompt or the model, not k
     ├── RedFlag                     a reply is to be discarded: raised by a task's `parse`
     ├── Undecided                   a cap ran out before the rule decided: raise it, or look at the step
+    │   └── Rejected                judges refused every proposal: read their reasons, change the prompt or the plan
     ├── BudgetReached               the next call does not fit: resume with a larger budget
     ├── Stop                        a hook or an observer asked the run to end
     ├── ModelError                  a call failed; `retryable` says whether asking again can help
@@ -25,12 +27,13 @@ class MdapError(Exception):
         └── FingerprintChanged      the run was started with something else: see the diff
 
     Attributes: `code` (stable name), `retryable`, `blame` (user, model, provider or tool),
-    `step` (index of the step, or None), `remedy` (the command or change to make next).
+    `step` (index of the step, or None), `run` (id of the run that it ended, where that is known), `remedy` (the command or change to make next).
     """
 
-    code: ClassVar[str] = "error"
+    code: str = "error"
     retryable: bool = False
     blame: Blame = "user"
+    run: str = ""
 
     def __init__(self, message: str, *, remedy: str = "", step: int | None = None) -> None:
         super().__init__(message)
@@ -71,6 +74,23 @@ class Undecided(MdapError):
 
     code = "undecided"
     blame: Blame = "model"
+
+
+class Rejected(Undecided):
+    """Judges refused what was proposed as often as it may be.
+
+    `reasons` are the last that they gave, `partial` what was there before, `run` is the run that can be gone on with.
+    """
+
+    code = "rejected-by-judges"
+
+    def __init__(
+        self, message: str, *, reasons: Sequence[str] = (), partial: Any = None, run: str = "", remedy: str = ""
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.reasons = tuple(reasons)
+        self.partial = partial
+        self.run = run
 
 
 class BudgetReached(MdapError):
