@@ -26,6 +26,7 @@ from mdap.core.redflags import RedFlagCheck
 from mdap.core.remedy import addressed
 from mdap.core.settings import Settings
 from mdap.engine.calling import Meter
+from mdap.engine.confiding import confiding
 from mdap.engine.drafting import TASK, model_draft, task_draft
 from mdap.engine.drawing import check_hedge, drawing
 from mdap.engine.drift import Drift
@@ -58,6 +59,7 @@ from mdap.parts import (
     parts_of,
     prices_of,
     settings_of,
+    suited,
     with_k,
 )
 from mdap.protocols import Clock, Decide, Journal, Rule, Task
@@ -103,12 +105,12 @@ async def run(
     what was decided until then is in the journal. Cancelling it ends the calls in flight and keeps what was decided.
     """
     with _remedies():
-        asked = combined(model, fallback, mix)
-        parts = parts_of(task, asked, lambda model: settings_of(model, dict(options)), red_flags, extra_flags)
+        asked, suits = combined(model, fallback, mix), choose_rule(k, rule)
+        parts = parts_of(task, asked, lambda model: settings_of(model, dict(options), suits), red_flags, extra_flags)
         unit_prices = prices_of(parts, prices, free=free)
         calibrated = fitting(calibration, parts)
         from_it = calibrated.k if calibrated is not None and k is None and rule is None else k
-        chosen = choose_rule(from_it, rule)
+        chosen = suited(choose_rule(from_it, rule), parts)
         fingerprint = fingerprint_of(parts, chosen)
     head = RunHead(
         id=_new_id(parts.view.task),
@@ -170,7 +172,7 @@ async def resume(
                 extra_flags,
             )
             before = book.epochs[-1][1] if book.epochs else head.fingerprint
-            chosen = choose_rule(None, before["rule"] if rule is None else rule)
+            chosen = suited(choose_rule(None, before["rule"] if rule is None else rule), parts)
             now = fingerprint_of(parts, chosen)
             changed = differences(before, now)
             if changed and not accept_changes:
@@ -258,6 +260,7 @@ def _wired(journal: Journal, history: History, parts: Parts, rule: Rule, emit: O
         watch=independence_of(parts.model, settings),
         draw=drawing(settings),
         tempo=meter.tempo,
+        confide=confiding(settings),
     )
 
     ruling = Ruling(rule, getattr(view.task, "steps", None), journal.decisions(head.id))
@@ -383,7 +386,7 @@ def reopened(opened: OpenBallot, view: TaskView, rule: Rule, item: int = 0) -> P
     step = Step(opened.step, view.load(opened.state), opened.kind, item)
     if opened.k is not None:
         rule = with_k(rule, opened.k)
-    votes = tuple((slot, Vote(vote.key, view.loaded(vote.move))) for slot, vote in opened.votes)
+    votes = tuple((slot, _loaded(vote, view)) for slot, vote in opened.votes)
     return Poll(step, rule, msgspec.structs.replace(opened, votes=votes))
 
 
@@ -395,6 +398,11 @@ def _remedies(run: str = "") -> Iterator[None]:
     except MdapError as error:
         error.remedy = addressed(error.remedy, run)
         raise
+
+
+def _loaded(vote: Vote, view: TaskView) -> Vote:
+    ranked = tuple(view.loaded(move) for move in vote.ranked)
+    return msgspec.structs.replace(vote, move=view.loaded(vote.move), ranked=ranked)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from mdap.core.records import Decision, RowStatus, Status, Step
 from mdap.core.redflags import RedFlagCheck, RedFlags
 from mdap.core.settings import Settings
 from mdap.engine.calling import Emit, Meter
+from mdap.engine.confiding import confiding
 from mdap.engine.drawing import drawing
 from mdap.engine.durable import Log
 from mdap.engine.growth import context_of
@@ -55,6 +56,7 @@ from mdap.parts import (
     parts_of,
     prices_of,
     settings_of,
+    suited,
 )
 from mdap.protocols import Clock, Journal, Model, Rule, Task
 from mdap.rowio import ORIGIN, WINDOW, Mapped, Output, Source, Target, TaskFactory, is_map, mapped, target_of
@@ -150,10 +152,11 @@ def _begun(
     total: int | None,
     origin: dict[str, Any] | None,
 ) -> _Plan:
-    parts = chosen.parts(source, lambda model: settings_of(model, options))
+    asked_for = choose_rule(chosen.k, chosen.rule)
+    parts = chosen.parts(source, lambda model: settings_of(model, options, asked_for))
     calibrated = api.fitting(chosen.calibration, parts)
     from_it = calibrated.k if calibrated is not None and chosen.k is None and chosen.rule is None else chosen.k
-    rule = choose_rule(from_it, chosen.rule)
+    rule = suited(choose_rule(from_it, chosen.rule), parts)
     fingerprint = fingerprint_of(parts, rule) | {"task": source.task}
     head = RunHead(
         id=f"map-{secrets.token_hex(4)}",
@@ -179,7 +182,7 @@ def _taken_up(store: Journal, run: str, source: Source, chosen: _Chosen, changes
     changed = {name: value for name, value in changes.items() if stored.get(name) != value}
     parts = chosen.parts(source, lambda _: Settings(**{**stored, **changed_settings(changed)}))
     given_rule = chosen.k is None and chosen.rule is None
-    rule = choose_rule(None, head.rule) if given_rule else choose_rule(chosen.k, chosen.rule)
+    rule = suited(choose_rule(None, head.rule) if given_rule else choose_rule(chosen.k, chosen.rule), parts)
     now = fingerprint_of(parts, rule) | {"task": source.task}
     difference = differences(head.fingerprint, now)
     if difference:
@@ -250,6 +253,7 @@ class _Map:
             warn=partial(warn, emit),
             draw=drawing(settings),
             watch=api.independence_of(source.model, settings),
+            confide=confiding(settings),
         )
 
         async def _vote(asking: Asking, step: Step, polls: dict[int, Poll]) -> Decision:

@@ -160,9 +160,12 @@ def parts_of(
     return Parts(view, chosen, redflags.red_flags(decided.flag_tokens, extra=extra, replace=replace), decided, owned)
 
 
-def settings_of(model: Model, options: dict[str, Any]) -> Settings:
-    """Return the settings: what is given, else what the model prescribes, else the defaults."""
+def settings_of(model: Model, options: dict[str, Any], rule: Rule | None = None) -> Settings:
+    """Return the settings: what is given, else what the model and the rule prescribe, else the defaults."""
     prescribed = {n: getattr(model, n) for n in ("first_temperature", "temperature") if hasattr(model, n)}
+    cap = getattr(rule, "max_samples", None)
+    if cap is not None:
+        prescribed["max_samples"] = cap
     unknown_names = options.keys() - set(Settings.__struct_fields__)
     if unknown_names:
         raise unknown("option", min(unknown_names), Settings.__struct_fields__)
@@ -201,6 +204,33 @@ def with_k(rule: Rule, k: int) -> Rule:
     if not sign or parts.partition(",")[0] != str(rule.k):
         raise UsageError(f"the rule {rule.spec} has no k to be set", remedy="accept a candidate, or override the step")
     return rule_named(":".join([name, ",".join([str(k), *parts.split(",")[1:]])]))
+
+
+def suited(rule: Rule, parts: Parts) -> Rule:
+    """Return the rule; raises UsageError for one that weighs or ranks votes where they bring nothing to do it by."""
+    confidence, task = parts.settings.confidence, parts.view.task
+    if getattr(rule, "weighs", False) and confidence is None:
+        raise UsageError(
+            f"{rule.spec} weighs votes by their confidence, and nothing says where that comes from",
+            remedy="give --confidence logprobs, ask, ask:100 or text, or a rule that counts, such as ahead_by_k:3",
+        )
+    if getattr(rule, "ranks", False) and parts.view.rank is None:
+        raise UsageError(
+            f"{rule.spec} reads rankings, and the replies of {type(task).__name__} hold none",
+            remedy="give the task `rank(text, state)`, ask by mdap ask --ranking A,B, or count votes: majority:5",
+        )
+    if confidence == "logprobs":
+        for model in members(parts.model):
+            if getattr(model, "logprobs", True) is False:
+                raise UsageError(
+                    f"{model.spec} is not asked for log-probabilities",
+                    remedy=f"write {_with(model.spec, 'logprobs=on')}, or --confidence ask",
+                )
+    return rule
+
+
+def _with(spec: str, option: str) -> str:
+    return f"{spec},{option}" if ":" in spec else f"{spec}:{option}"
 
 
 def choose_rule(k: int | None, rule: Rule | str | None) -> Rule:

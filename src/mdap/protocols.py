@@ -37,6 +37,8 @@ class Task(Protocol):
     the action, its next state is what `apply` gives. Pure: a resume may ask for it again),
     `paraphrases(state) -> list` (other prompts for a state, for the remedy `prompt`),
     `draft(state) -> Move | None` (a guess, used by lookahead alone),
+    `rank(text, state) -> Sequence[Move]` (in place of `parse`, for rules that read rankings: all moves that a reply
+    names, best first; the vote is for the first of them),
     `answer(state) -> Move | None` (the known right move, or None where there is none: for calibration, simulated models
     and the recount of `wrong`, never for the engine).
     For simulation and serving: `write(move) -> str` (a reply that `parse` reads as this move),

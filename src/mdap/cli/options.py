@@ -25,7 +25,7 @@ WAITING, OUTPUT = _group("Waiting", 6), _group("Output", 7)
 
 
 # Settings that have nothing where they are not given, and no limit either.
-_NONE = ("draft", "remedies")
+_NONE = ("draft", "remedies", "confidence")
 
 
 def whole(_type: Any, tokens: Sequence[Token]) -> int:
@@ -153,6 +153,16 @@ class Draws:
     hedge: Annotated[
         int | None,
         _setting("hedge", "Spare draws a batch, given up when not needed; equal runs may differ.", WAITING),
+    ] = None
+    confidence: Annotated[
+        Literal["logprobs", "ask", "ask:100", "text"] | None,
+        _setting(
+            "confidence",
+            "How sure each vote is, for rules that weigh votes: by log-probabilities, by a second call (0 or 1, or 0 to "
+            "100), or by a heuristic on the words of the reply.",
+            DRAWS,
+            "logprobs|ask|ask:100|text",
+        ),
     ] = None
     share_draws: Annotated[
         bool | None,

@@ -26,7 +26,8 @@ class Rule(Protocol):
     `bound: str | None` (what it promises of its errors, in one sentence; absent or None: nothing is promised, and a
     certificate says "no bound"), `step_error: float` (where it decides at a given error, the most that its predicted
     error of one step can be), `leading(ballot) -> key` (who leads, where that is not the candidate with most votes),
-    `evidence(ballot) -> Evidence`, `cap: int` (the samples a step that suit it, where the user names no cap),
+    `evidence(ballot) -> Evidence`, `max_samples: int` (the samples a step that suit it, where the user names no cap),
+    `weighs: bool` (every vote must have a confidence), `ranks: bool` (it reads whole rankings),
     `for_run(steps) -> Rule` (the same rule for a run of so many steps, None if unknown).
     A rule that learns from the run's own decisions has `begin() -> Prior` and `at(index, kind, prior) -> Rule`, the
     rule that judges one step; see `mdap.core.rules.posterior`.

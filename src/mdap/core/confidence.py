@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from mdap.core.errors import RedFlag
 from mdap.core.records import Message, Response
 
 Scale: TypeAlias = Literal["binary", "percent"]
+
+# Where confidences can come from, as it is written on a command line; the scale of those that a second call asks for.
+SOURCES: dict[str, Scale | None] = {"logprobs": None, "ask": "binary", "ask:100": "percent", "text": None}
 
 _ASK: dict[Scale, str] = {
     "binary": "Is the answer above right? Reply with 1 if you are confident that it is, else with 0, and nothing else.",
@@ -37,6 +41,19 @@ def from_logprobs(response: Response) -> float | None:
 def second_call(messages: tuple[Message, ...], reply: str, scale: Scale = "percent") -> tuple[Message, ...]:
     """Return the messages that ask a model how sure it is of its reply; they begin as the prompt did, for caches."""
     return (*messages, Message("assistant", reply), Message("user", _ASK[scale]))
+
+
+def asked_again(messages: Sequence[Message]) -> tuple[Sequence[Message], str, Scale] | None:
+    """Return (prompt, reply, scale) of messages that `second_call` made; None for all others."""
+    for scale, asked in _ASK.items():
+        if len(messages) > 2 and messages[-1].content == asked and messages[-2].role == "assistant":
+            return messages[:-2], messages[-2].content, scale
+    return None
+
+
+def write_second(confidence: float, scale: Scale = "percent") -> str:
+    """Return the second reply that states this confidence, as `read_second` reads it, rounded to the scale."""
+    return str(round(confidence * (1 if scale == "binary" else 100)))
 
 
 def read_second(text: str, scale: Scale = "percent") -> float:

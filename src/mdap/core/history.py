@@ -194,7 +194,7 @@ class Book(msgspec.Struct):
 
         A run without budgets journals no leases, and one that was killed has settled nothing.
         """
-        calls = self.totals.samples + sum(self.totals.retries.values())
+        calls = self.totals.samples + self.totals.second_calls + sum(self.totals.retries.values())
         tokens = self.totals.tokens_in + self.totals.tokens_out
         nano = max(self.spend.nano, self.totals.nano)
         return Spend(max(self.spend.calls, calls), max(self.spend.tokens, tokens), self.spend.seconds, nano)

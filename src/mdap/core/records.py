@@ -137,7 +137,9 @@ class Vote(msgspec.Struct, frozen=True, omit_defaults=True):
 class Sample(msgspec.Struct, frozen=True):
     """One model call as the journal can store it. `flag` is empty for a vote; `key` is empty for a flagged sample.
 
-    `latency` is in seconds. `model` is what answered, in the provider's words, where it says so.
+    `latency` is in seconds. `model` is what answered, in the provider's words, where it says so. `confidence` is that
+    of the vote, where one is asked for. `second` is the reply to the call that asked how sure the model is, whose
+    tokens are among these; None: there was none.
     """
 
     slot: int
@@ -153,6 +155,8 @@ class Sample(msgspec.Struct, frozen=True):
     id: str = ""
     digest: str = ""
     model: str = ""
+    confidence: float | None = None
+    second: str | None = None
 
 
 # Failures that come before a request is sent.
@@ -189,6 +193,7 @@ class Totals(msgspec.Struct):
     `flagged` counts discarded samples by the name of the flag, `retries` repeated calls by the name of the failure.
     `nano` is what calls have cost, in nano-dollars, where their prices are known. `wasted` counts calls of branches
     that were asked ahead and lost, `rollbacks` those branches, `reused` ballots of theirs that were taken up after all.
+    `second_calls` asked models how sure they were of a reply; samples do not count them, tokens and cost do.
     """
 
     samples: int = 0
@@ -201,6 +206,7 @@ class Totals(msgspec.Struct):
     wasted: int = 0
     rollbacks: int = 0
     reused: int = 0
+    second_calls: int = 0
 
     def add(self, other: Totals) -> None:
         """Add the counters of `other` to these."""
@@ -212,6 +218,7 @@ class Totals(msgspec.Struct):
         self.wasted += other.wasted
         self.rollbacks += other.rollbacks
         self.reused += other.reused
+        self.second_calls += other.second_calls
         for name, count in other.flagged.items():
             self.flagged[name] = self.flagged.get(name, 0) + count
         for name, count in other.retries.items():

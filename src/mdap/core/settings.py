@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from mdap.core.confidence import SOURCES
 from mdap.core.errors import UsageError
 from mdap.core.prices import amount_of
 from mdap.core.records import Record
@@ -37,7 +38,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `draft`: who guesses moves, so that many steps are asked at once: task, or a model's spec.
     `leader_first`: the first draw of a step goes alone, for providers that cache prompts. `hedge`: spare draws a batch,
     given up when not needed; equal runs may then differ. `share_draws`: draws that could share a call do so, although
-    a seed cannot be sent with each. None stands for no limit.
+    a seed cannot be sent with each. `confidence`: where that of each vote comes from, for rules that weigh votes:
+    logprobs, ask (a second call, 0 or 1), ask:100 (a second call, 0 to 100), text (a heuristic on the reply's words).
+    None stands for no limit.
     """
 
     max_samples: int = 200
@@ -65,6 +68,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     draft: str | None = None
     leader_first: bool = False
     hedge: int = 0
+    confidence: str | None = None
 
     def __post_init__(self) -> None:
         caps = ("max_samples", "max_tokens", "in_flight", "flag_tokens", "max_steps")
@@ -85,11 +89,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.record not in ("samples", "contested", "none"):
             raise UsageError(f"record={self.record!r} is unknown", remedy="give samples, contested or none")
 
+        if self.confidence is not None and self.confidence not in SOURCES:
+            raise UsageError(f"confidence={self.confidence!r} is unknown", remedy=f"give one of {', '.join(SOURCES)}")
+
     def identity(self) -> dict[str, Any]:
         """Return the settings that a resume may not change, all but `record`, which alters no decision."""
         values = {k: v for k, v in msgspec.structs.asdict(self).items() if k not in CHANGEABLE | {"record"}}
         # Younger than runs that know nothing of them and draw as they say where they are off.
-        return {k: v for k, v in values.items() if v or k not in ("share_draws", "hedge")}
+        return {k: v for k, v in values.items() if v or k not in ("share_draws", "hedge", "confidence")}
 
 
 def _at_least(name: str, value: float | None, least: int) -> None:

@@ -213,6 +213,8 @@ def count(samples: tuple[Sample, ...]) -> Totals:
             totals.flagged[sample.flag] = totals.flagged.get(sample.flag, 0) + 1
         else:
             totals.votes += 1
+        if sample.second is not None:
+            totals.second_calls += 1
     return totals
 
 

@@ -84,11 +84,20 @@ class Poll:
         while self.waiting < len(self.slots):
             slot = self.slots[self.waiting]
             if slot.vote is not None:
-                self._votes.setdefault(slot.vote.key, slot.vote)
-                self.ballot.cast(self._groups.get(slot.vote.key, slot.vote.key))
+                self._cast(slot.vote)
             elif not slot.void:
                 return
             self.waiting += 1
+
+    def _cast(self, vote: Vote) -> None:
+        groups, ranking = self._groups, vote.ranking
+        self._votes.setdefault(vote.key, vote)
+        if ranking:
+            # A candidate can win that no vote puts first.
+            for key, move in zip(ranking, vote.ranked, strict=True):
+                self._votes.setdefault(key, Vote(key, move))
+            ranking = tuple(dict.fromkeys(groups.get(key, key) for key in ranking))
+        self.ballot.cast(groups.get(vote.key, vote.key), vote.confidence, ranking)
 
     @property
     def candidates(self) -> list[Vote]:

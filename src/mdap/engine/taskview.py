@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -12,6 +11,7 @@ from mdap.core.canonical import canonical
 from mdap.core.errors import RedFlag, TaskError, UsageError
 from mdap.core.foreign import Foreign
 from mdap.core.plain import encode, plain
+from mdap.core.prompting import prompt_of
 from mdap.core.records import ABSENT, Message, Move, Prompt, State, Vote
 from mdap.engine.judging import Judge
 from mdap.protocols import Task
@@ -33,10 +33,11 @@ class TaskView:
         self.action_type: Any = getattr(task, "action_type", None)
         # Its own only if the task has one: what a ballot comes to is then not simply its winner.
         self.settle = self._settled if getattr(task, "settle", None) is not None else None
+        self.rank: Callable[[str, State], Sequence[Move]] | None = getattr(task, "rank", None)
         self._kind: Callable[[State], str] | None = getattr(task, "kind", None)
         # `apply` between stored values: what a journal is read back with.
         self.replay: Callable[[Any, Any], Any] | None = None if self.apply is None else self._replay
-        methods = ("start", "is_done", "kind", "prompt", "parse", "check", "apply", "key", "settle")
+        methods = ("start", "is_done", "kind", "prompt", "parse", "check", "apply", "key", "settle", "rank")
         self._in = {name: Foreign(f"{type(task).__name__}.{name}") for name in methods}
         if self.vote_on not in ("action", "pair") or (self.vote_on == "action" and self.apply is None):
             raise TaskError(
@@ -76,9 +77,27 @@ class TaskView:
 
     def read(self, text: str, state: State) -> Vote:
         """Return the vote that a reply is; raises RedFlag if the task's parser or oracle refuses it."""
+        if self.rank is not None:
+            return self._ranked(text, state)
         with self._in["parse"]:
             move = self._parse(text, state)
         return self.vote(move, state)
+
+    def _ranked(self, text: str, state: State) -> Vote:
+        """Return the vote for the first of the moves that a reply ranks; one that is refused refuses the reply."""
+        assert self.rank is not None
+        with self._in["rank"]:
+            try:
+                moves = self.rank(text, state)
+            except (ValueError, msgspec.DecodeError, RecursionError) as error:
+                raise RedFlag(str(error)) from error
+        votes: dict[bytes, Move] = {}
+        for vote in [self.vote(move, state) for move in moves]:
+            votes.setdefault(vote.key, vote.move)
+        if not votes:
+            raise RedFlag("the reply ranks nothing")
+        keys, ranked = tuple(votes), tuple(votes.values())
+        return Vote(keys[0], ranked[0], ranking=keys, ranked=ranked)
 
     def vote(self, move: Move, state: State) -> Vote:
         """Return the vote that a move is; raises RedFlag if the oracle refuses it."""
@@ -197,8 +216,4 @@ def _typed(value: Any, kind: Any) -> Any:
 
 def rendered(given: str | Sequence[Message]) -> Prompt:
     """Return what a task wants to ask, text or messages, as a prompt."""
-    messages = (Message("user", given),) if isinstance(given, str) else tuple(given)
-    digest = blake2b(digest_size=16)
-    for message in messages:
-        digest.update(f"{message.role}\0{message.content}\0".encode())
-    return Prompt(messages, digest.hexdigest())
+    return prompt_of((Message("user", given),) if isinstance(given, str) else given)

@@ -14,6 +14,7 @@ from mdap.core.records import Draw, Prompt, Request, Response, Sample, State, St
 from mdap.core.redflags import Flag, first_flag
 from mdap.core.settings import Settings
 from mdap.engine.calling import Emit, Tempo
+from mdap.engine.confiding import Confide, Told
 from mdap.engine.growth import Growth
 from mdap.engine.poll import Slot
 from mdap.engine.taskview import TaskView
@@ -27,7 +28,7 @@ class Asking(msgspec.Struct, frozen=True):
     """What stays the same for every draw of a run, and the `tempo` of the model.
 
     `growth`, if given, watches prompts, and `warn` hears of them. `watch` sees every reply, and may raise Stop once the
-    sample is kept.
+    sample is kept. `confide`, if given, finds out how sure each vote is.
     """
 
     view: TaskView
@@ -41,6 +42,7 @@ class Asking(msgspec.Struct, frozen=True):
     draw: Callable[..., Awaitable[None]] | None = None
     watch: Callable[[Request, Response], None] | None = None
     tempo: Tempo = msgspec.field(default_factory=Tempo)
+    confide: Confide | None = None
 
 
 class Reader:
@@ -81,16 +83,20 @@ async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reade
         with _FLAGS:
             flagged = first_flag(asking.flags, response, request)
         read = reader.read(response.text) if flagged is None else RedFlag(flagged[1], name=flagged[0])
+        told = None
+        if asking.confide is not None and type(read) is Vote:
+            told = await asking.confide(asking.complete, request, response)
+            read = told.on(read)
         # Not before: a reply that the task broke on was not judged, and is asked for again once the task is mended.
         slot.redraws += 1
         if type(read) is Vote:
-            slot.samples.append(_sample(slot, response, latency, prompt, key=read.key))
+            slot.samples.append(_sample(slot, response, latency, prompt, key=read.key, told=told))
             slot.vote = read
             if asking.watch is not None:
                 asking.watch(request, response)
             return
         assert isinstance(read, RedFlag)
-        slot.samples.append(_sample(slot, response, latency, prompt, flag=read.name, reason=read.message))
+        slot.samples.append(_sample(slot, response, latency, prompt, flag=read.name, reason=read.message, told=told))
         if asking.emit is not None:
             asking.emit(Flagged(step.index, slot.number, slot.redraws - 1, read.name, read.message))
         if asking.watch is not None:
@@ -127,8 +133,11 @@ def _sample(
     key: bytes = b"",
     flag: str = "",
     reason: str = "",
+    told: Told | None = None,
 ) -> Sample:
     usage = response.usage or _NO_USAGE
+    if told is not None:
+        return _confided(_sample(slot, response, latency, prompt, key=key, flag=flag, reason=reason), told)
     return Sample(
         slot.number,
         slot.redraws - 1,
@@ -143,6 +152,19 @@ def _sample(
         response.id,
         prompt.digest,
         response.model,
+    )
+
+
+def _confided(sample: Sample, told: Told) -> Sample:
+    if told.second is None:
+        return msgspec.structs.replace(sample, confidence=told.confidence)
+    usage = told.second.usage or _NO_USAGE
+    return msgspec.structs.replace(
+        sample,
+        confidence=told.confidence,
+        second=_storable(told.second.text),
+        tokens_in=sample.tokens_in + usage.tokens_in,
+        tokens_out=sample.tokens_out + usage.tokens_out,
     )
 
 

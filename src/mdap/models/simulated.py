@@ -15,9 +15,11 @@ from typing import Any, Final, Literal
 import msgspec
 
 from mdap.clock import LoopClock
+from mdap.core.confidence import asked_again, write_second
 from mdap.core.errors import ModelRejected, UsageError
 from mdap.core.foreign import Foreign
 from mdap.core.keyed import uniforms
+from mdap.core.prompting import prompt_of
 from mdap.core.records import Message, Request, Response, State, Usage
 from mdap.core.spec import unknown, write_spec
 from mdap.models.paperlaw import PAPER, REPLY_TOKENS, Law
@@ -43,6 +45,7 @@ def simulated(
     length: int = 0,
     latency: float = 0.0,
     sigma: float = 0.0,
+    auc: float = 0.0,
     seed: int = 0,
     clock: Clock | None = None,
 ) -> Simulated:
@@ -52,7 +55,9 @@ def simulated(
     `hard` (0): share of steps whose p is `p_hard` (0.55). `flags` (0): share of samples that are red-flagged, all in
     `flag_share` (1) of the steps; these have one flag rate, or rates from a Beta with a = `flag_shape`.
     `length`: mean tokens of a reply in its usage, the text itself stays short (0: what the text has). `latency`:
-    seconds of a call, lognormal with this median if `sigma` is above 0, slept on `clock` (the event loop's).
+    seconds of a call, lognormal with this median if `sigma` is above 0, slept on `clock` (the event loop's). `auc`: the
+    model says how sure it is, by log-probabilities and when asked; a right reply is surer than a wrong one with this
+    probability, ties split, and of the replies with confidence c a share of c is right.
     The preset `paper` fixes p to flag_shape, and the length, as in the 20-disk run of arXiv:2511.09030 (`paperlaw`).
     Raises UsageError for a value out of range and for options that have no effect together.
     """
@@ -60,13 +65,15 @@ def simulated(
     shape = {"wrong": wrong, "flag_shape": flag_shape}
     given = {name: value for name, value in (chances | shape).items() if value is not None}
     _check(preset, given, length, latency, sigma)
+    if auc and not 0.5 <= auc < 1.0:
+        raise UsageError(f"simulated: auc={auc!r} is out of range", remedy="give auc from 0.5 to below 1")
     if preset is None:
         given.setdefault("p", 0.9)
-    others = {"length": length, "latency": latency, "sigma": sigma, "seed": seed}
+    others = {"length": length, "latency": latency, "sigma": sigma, "auc": auc, "seed": seed}
     spec = write_spec("simulated", given | {name: value for name, value in others.items() if value}, bare=preset)
     law = PAPER if preset else _law(given)
     return Simulated(
-        spec, law, length or (REPLY_TOKENS if preset else 0), latency, sigma, seed, None, clock or LoopClock()
+        spec, law, length or (REPLY_TOKENS if preset else 0), latency, sigma, auc, seed, None, clock or LoopClock()
     )
 
 
@@ -117,6 +124,7 @@ class Simulated:
         length: int,
         latency: float,
         sigma: float,
+        auc: float,
         seed: int,
         task: Task | None,
         clock: Clock,
@@ -124,8 +132,8 @@ class Simulated:
         self.spec = spec
         self.law = law
         self.task = task
-        self._made = (spec, law, length, latency, sigma, seed)
-        self._seed = seed
+        self._made = (spec, law, length, latency, sigma, auc, seed)
+        self._auc, self._seed = auc, seed
         self._latency, self._sigma = latency, sigma
         self._clock = clock
         self._lengths = _lognormal(length) if length else ()
@@ -151,10 +159,18 @@ class Simulated:
 
         Raises ModelRejected where no task is bound, or where the prompt is not one of the task's.
         """
+        second = asked_again(request.messages) if self._auc else None
+        if second is not None:
+            request = msgspec.structs.replace(request, prompt=prompt_of(second[0]))
         step = self._steps.get(request.prompt.digest)
         if step is None:
             step = self._open(request)
-        response = self._draw(step, request)
+        if second is not None:
+            response = step.reply(write_second(self._confidence(step, second[1], request.seed), second[2]))
+        else:
+            response = self._draw(step, request)
+            if self._auc:
+                response = self._with_logprob(step, response, request.seed)
         if self._latency:
             await self._clock.sleep(self._seconds(step.odds, request.seed))
         return response
@@ -198,6 +214,21 @@ class Simulated:
         if reply is None:
             return self._flagged(step, fate, request.max_tokens)
         return self._reply(step, reply, fate.size, request.max_tokens)
+
+    def _confidence(self, step: _Step, reply: str, seed: int) -> float:
+        """Return how sure the model is of a reply: one of two degrees, each right as often as it says."""
+        is_right = step.right is not None and reply == step.right.text
+        chance = self._auc if is_right else 1.0 - self._auc
+        is_sure = uniforms(b"sure %b %d" % (step.odds.key, seed), 1)[0] < chance
+        of_right, of_wrong = (self._auc, 1.0 - self._auc) if is_sure else (1.0 - self._auc, self._auc)
+        right, wrong = (1.0 - step.odds.wrong) * of_right, step.odds.wrong * of_wrong
+        return right / (right + wrong)
+
+    def _with_logprob(self, step: _Step, reply: Response, seed: int) -> Response:
+        confidence, usage = self._confidence(step, reply.text, seed), reply.usage
+        if usage is None or not usage.tokens_out or not confidence:
+            return reply
+        return msgspec.structs.replace(reply, logprob=usage.tokens_out * math.log(confidence))
 
     def _mistake(self, step: _Step, which: float) -> Response | None:
         wrong = step.mistakes(len(self._ends))

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from mdap.core.prompting import prompt_of
 from mdap.core.records import Finish, Message
 from mdap.serve.dialect import (
     Answer,
@@ -22,7 +23,6 @@ from mdap.serve.dialect import (
     Level,
     bearer,
     encode,
-    prompt_of,
     where_and_what,
     whole_seconds,
 )

@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any, Final, Protocol
 
 import msgspec
 
-from mdap.core.records import Message, Prompt, Response
+from mdap.core.records import Prompt, Response
 
 MAX_TOKENS: Final = 750
 """The cap of a reply where a request names none."""
@@ -109,12 +108,6 @@ class Dialect(Protocol):
 
     def models(self, name: str) -> bytes:
         """Return the list of models: this one."""
-
-
-def prompt_of(messages: tuple[Message, ...]) -> Prompt:
-    """Return messages with their digest."""
-    text = "".join([f"{message.role}\0{message.content}\0" for message in messages])
-    return Prompt(messages, blake2b(text.encode(), digest_size=16).hexdigest())
 
 
 def whole_seconds(wait: float) -> str:

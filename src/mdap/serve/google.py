@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from mdap.core.prompting import prompt_of
 from mdap.core.records import Message, Response
-from mdap.serve.dialect import MAX_TOKENS, Answer, Asked, Bill, Fault, Level, encode, prompt_of, where_and_what
+from mdap.serve.dialect import MAX_TOKENS, Answer, Asked, Bill, Fault, Level, encode, where_and_what
 
 NAME = "google"
 ID_PREFIX = ""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from mdap.core.prompting import prompt_of
 from mdap.core.records import Finish, Message, Prompt, Response
 from mdap.serve.dialect import (
     MAX_TOKENS,
@@ -18,7 +19,6 @@ from mdap.serve.dialect import (
     Level,
     bearer,
     encode,
-    prompt_of,
     where_and_what,
     whole_seconds,
 )

@@ -21,6 +21,7 @@ class Borda(msgspec.Struct, frozen=True):
 
     n: int = 5
 
+    ranks: ClassVar[bool] = True
     bound: ClassVar[str | None] = None
 
     def __post_init__(self) -> None:

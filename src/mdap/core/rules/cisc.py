@@ -25,6 +25,7 @@ class Cisc(msgspec.Struct, frozen=True):
     n: int = 5
     temperature: float = 1.0
 
+    weighs: ClassVar[bool] = True
     bound: ClassVar[str | None] = None
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@ class Irv(msgspec.Struct, frozen=True):
 
     n: int = 5
 
+    ranks: ClassVar[bool] = True
     bound: ClassVar[str | None] = None
 
     def __post_init__(self) -> None:

@@ -33,6 +33,7 @@ class LogOdds(msgspec.Struct, frozen=True):
     scale: float = 1.0
     shift: float = 0.0
 
+    weighs: ClassVar[bool] = True
     bound: ClassVar[str | None] = (
         "1 - target^(1/steps) per step if the confidences are calibrated on every kind of step"
     )

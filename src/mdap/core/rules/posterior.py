@@ -73,6 +73,11 @@ class Posterior(msgspec.Struct, frozen=True):
         return step_error(self.target, self.steps)
 
     @property
+    def max_samples(self) -> int:
+        """The samples a step that suit it, where the user names no cap."""
+        return self.cap
+
+    @property
     def k(self) -> int:
         """The equal votes that decide a step at the beginning of a run."""
         return self._start.k
