@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import os
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 from mdap.core.errors import UsageError
+from mdap.core.foreign import Foreign
+from mdap.core.secrets import keep_secret, secrets_in
 from mdap.core.spec import Spec, build, parse_spec, unknown
 from mdap.models.failover import Failover
 from mdap.models.foreign_models import as_foreign
@@ -20,11 +23,15 @@ from mdap.protocols import Model
 
 
 class Entry(NamedTuple):
-    """Where a model's factory is, which of its parameters takes the bare first part, which ones text cannot give."""
+    """Where a model's factory is, which of its parameters takes the bare first part, which ones text cannot give.
+
+    `remedy` says what to do where a spec cannot make it.
+    """
 
     home: str
     bare: str | None = None
     code_only: tuple[str, ...] = ()
+    remedy: str = ""
 
 
 _REMOTE = ("api_key",)
@@ -32,6 +39,11 @@ _REMOTE = ("api_key",)
 MODELS = MappingProxyType(
     {
         "anthropic": Entry("mdap.models.anthropic:anthropic", bare="model", code_only=_REMOTE),
+        "client": Entry(
+            "mdap.models.client:client",
+            code_only=("mailbox",),
+            remedy="such a run is begun with run_start, and gone on with by run_resume, of `mdap mcp`",
+        ),
         "google": Entry("mdap.models.google:google", bare="model", code_only=_REMOTE),
         "llamacpp": Entry("mdap.models.compatible:llamacpp", bare="model", code_only=_REMOTE),
         "lmstudio": Entry("mdap.models.compatible:lmstudio", bare="model", code_only=_REMOTE),
@@ -55,6 +67,8 @@ def as_model(given: Model | str | Callable[..., Any]) -> Model:
     vote in turn, `A | B` a model and what takes over from it. Raises UsageError for
     a name, option, module or attribute that is not there, and for an object that is no model.
     """
+    # Whoever runs a model runs a task as well, and both may quote in an error what they were given in the environment.
+    keep_secret(secrets_in(os.environ))
     if isinstance(given, str):
         for sign, combine in ((ELSE, Failover), (MIXED, Mixture)):
             if sign in given:
@@ -92,7 +106,7 @@ def _shipped(spec: Spec) -> Model:
     if in_code := [name for name in needed if name in entry.code_only]:
         raise UsageError(
             f"{spec.name} takes its {in_code[0]} in code",
-            remedy=f"pass mdap.models.{spec.name}(...) to mdap.run as the model",
+            remedy=entry.remedy or f"pass mdap.models.{spec.name}(...) to mdap.run as the model",
         )
     given = {entry.bare if spec.bare is not None else None, *dict(spec.options)}
     for name in (name for name in needed if name not in given):
@@ -117,14 +131,17 @@ def _sayable(make: Callable[..., Model], code_only: tuple[str, ...]) -> Callable
 def _own(spec: Spec, text: str) -> Model:
     if spec.bare is None or not all(part.isidentifier() for part in f"{spec.name}.{spec.bare}".split(".")):
         raise _unknown(spec)
-    found: Any = _module(spec, text)
+    with Foreign(f"importing {spec.name}"):
+        found: Any = _module(spec, text)
     for part in spec.bare.split("."):
         if not hasattr(found, part):
             own = [name for name in dir(found) if callable(getattr(found, name)) and not name.startswith("_")]
             raise unknown(f"model in {spec.name}", part, own)
         found = getattr(found, part)
     if isinstance(found, type):
-        return as_model(build(Spec(f"{spec.name}:{spec.bare}", None, spec.options), found))
+        with Foreign(f"making {spec.name}:{spec.bare}"):
+            made = build(Spec(f"{spec.name}:{spec.bare}", None, spec.options), found)
+        return as_model(made)
     if spec.options:
         raise UsageError(f"{spec.name}:{spec.bare} is no class, so it takes no options", remedy="leave them out")
     if isinstance(found, str):

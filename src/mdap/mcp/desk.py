@@ -1,0 +1,251 @@
+"""The runs that a server drives: begun, looked at, ended and taken up again, over one journal. No protocol here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from asyncio import Future, Task, TaskGroup
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+from mdap import api
+from mdap.core.errors import JournalError, MdapError, UsageError
+from mdap.core.events import Event, Flagged, Progress, Started
+from mdap.core.history import History, RunHead
+from mdap.engine.taskview import TaskView
+from mdap.mcp.allowed import CLIENT, Allowed
+from mdap.models.client import Client, Mailbox
+from mdap.protocols import Journal
+from mdap.result import Result, standing
+from mdap.rowio import is_map
+
+logger = logging.getLogger("mdap.mcp")
+T = TypeVar("T")
+Observer = Callable[[Event], None]
+
+# An answer of a client's model may take as long as a person's: nothing is asked again because of it.
+PATIENCE = 30 * 86_400.0
+# How long an answer may wait for what is about to happen: clients are to have one within a second.
+SOON = 0.8
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
+
+
+class Work(Generic[T]):
+    """Something that goes on beside the requests; `outcome` is what it came to, its error included."""
+
+    def __init__(self) -> None:
+        self.task: Task[None] | None = None
+        self.outcome: Future[T] = asyncio.get_running_loop().create_future()
+        # Nobody may ever ask what became of it.
+        self.outcome.add_done_callback(lambda outcome: outcome.cancelled() or outcome.exception())
+
+    def cancel(self) -> None:
+        """End it, if it has not ended."""
+        if self.task is not None:
+            self.task.cancel()
+
+
+class Live:
+    """A run that this server drives. `box` holds its open draws where a client answers them."""
+
+    def __init__(self, box: Mailbox | None) -> None:
+        self.run = ""
+        self.box = box
+        self.progress = Progress()
+        self.flagged: dict[str, int] = {}
+        self.work: Work[Any] = Work()
+        self.begun: Future[None] = asyncio.get_running_loop().create_future()
+
+    def add(self, event: Event) -> None:
+        """Hear one event of the run."""
+        self.progress.add(event)
+        if isinstance(event, Started):
+            self.run, self.flagged = event.run, dict(event.totals.flagged)
+            if not self.begun.done():
+                self.begun.set_result(None)
+        elif isinstance(event, Flagged):
+            self.flagged[event.name] = self.flagged.get(event.name, 0) + 1
+
+
+class Desk:
+    """What the tools of a server share: its journal, what clients may name, and the runs that are being driven.
+
+    As a context it owns the tasks of these runs, and ends them on the way out; what they decided is in the journal, and
+    another server goes on with them. `most` is how many are driven at once.
+    """
+
+    def __init__(self, journal: Journal, allowed: Allowed, *, most: int = 16) -> None:
+        self.journal = journal
+        self.allowed = allowed
+        self.live: dict[str, Live] = {}
+        self._most = most
+        self._works: set[Work[Any]] = set()
+        self._group = TaskGroup()
+        self._closing = False
+
+    async def __aenter__(self) -> Desk:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        self._closing = True
+        for work in self._works:
+            work.cancel()
+        await self._group.__aexit__(None, None, None)
+
+    async def see_through(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Return what `coroutine` returns. If whoever waits is cancelled, it is cancelled once, and ends in good order.
+
+        A protocol cancels again and again until its handler is gone; a run writes its end in between.
+        """
+        work = self._begin(coroutine)
+        try:
+            return await asyncio.shield(work.outcome)
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+
+    async def launch(self, begin: Callable[[Observer], Coroutine[Any, Any, Any]], box: Mailbox | None) -> Live:
+        """Begin a run, and return it once it has an id; raises what keeps it from beginning."""
+        live = Live(box)
+        live.work = self._begin(self._driven(live, begin))
+        await asyncio.wait([live.begun, live.work.outcome], return_when=asyncio.FIRST_COMPLETED)
+        if not live.begun.done():
+            live.work.outcome.result()
+        return live
+
+    async def start(self, task: Any, model: str | None, observer: Observer | None = None, **options: Any) -> Live:
+        """Begin a run of a task, or of its spec; `options` are those of `mdap.run`."""
+        if isinstance(task, str):
+            task = self.allowed.check_task(task)
+        spec = self.allowed.check_model(model)
+        options = self._checked(options)
+        box = None
+        asked: Any = spec
+        if spec == CLIENT:
+            box = Mailbox()
+            asked = Client(box)
+            options = {"timeout": PATIENCE, "lookahead": 0, **options}
+        return await self.launch(
+            lambda heard: api.run(
+                task,
+                asked,
+                journal=self.journal,
+                on_event=heard if observer is None else [heard, observer],
+                **options,
+            ),
+            box,
+        )
+
+    async def resume(self, run: str, **changes: Any) -> Live:
+        """Take up a run where its journal ends; `changes` are those of `mdap.resume`."""
+        head = self.head(run)
+        if is_map(head):
+            raise UsageError(f"run: {head.id} is a map of rows", remedy=f"go on with `mdap resume {head.id}`")
+        if head.id in self.live:
+            raise UsageError(f"run: {head.id} is being driven by this server", remedy="see it with run_status")
+        task = self.task_of(head)
+        box = None
+        asked: Any = self.allowed.check_model(head.model)
+        if head.model == CLIENT:
+            box = Mailbox()
+            asked = Client(box)
+        changes = self._checked(changes)
+        return await self.launch(
+            lambda heard: api.resume(head.id, journal=self.journal, task=task, model=asked, on_event=heard, **changes),
+            box,
+        )
+
+    async def cancel(self, run: str) -> str:
+        """End a run that this server drives, and return its id; no call of it is in flight any more."""
+        head = self.head(run)
+        live = self.live.get(head.id)
+        if live is None:
+            raise UsageError(
+                f"run: {head.id} is not driven by this server", remedy=f"see how it stands: run_status {head.id}"
+            )
+        live.work.cancel()
+        await asyncio.wait([live.work.outcome], timeout=SOON)
+        return head.id
+
+    def head(self, run: str) -> RunHead:
+        """Return what a run was started with; raises UsageError for what is no id, JournalError for one not there."""
+        if not _ID.fullmatch(run):
+            raise UsageError(f"run: {run[:100]!r} is no id of a run", remedy="see what there is: runs")
+        try:
+            return self.journal.head(run)
+        except JournalError as error:
+            error.message = f"run: {error.message}"
+            raise
+
+    def standing(self, run: str) -> History:
+        """Return a run's history, by its whole id, as it stands."""
+        return standing(self.journal, run)
+
+    def task_of(self, head: RunHead) -> Any:
+        """Return the task of a stored run, made again; raises UsageError for one that clients may not run."""
+        return self.allowed.restore(head.task, self.journal.snapshot(head.id, 0).state)
+
+    def view(self, head: RunHead) -> TaskView:
+        """Return the task of a stored run as it is read by; raises UsageError for a map, which has many."""
+        if is_map(head):
+            raise UsageError(f"run: {head.id} is a map of rows", remedy="its rows are in its output")
+        return TaskView(self.task_of(head))
+
+    def result(self, head: RunHead) -> Result:
+        """Return a run as its journal holds it."""
+        return Result(self.journal, head.id, self.view(head))
+
+    def _checked(self, options: dict[str, Any]) -> dict[str, Any]:
+        if "remedies" in options:
+            options = {**options, "remedies": self.allowed.check_remedies(options["remedies"])}
+        if "draft" in options:
+            self.allowed.check_draft(options["draft"])
+        return options
+
+    def _begin(self, coroutine: Coroutine[Any, Any, T]) -> Work[T]:
+        if self._closing or len(self._works) >= self._most:
+            coroutine.close()
+            why = "the server is closing" if self._closing else f"{self._most} runs are being driven already"
+            raise UsageError(why, remedy="wait until one has ended, or end one with run_cancel")
+        work: Work[T] = Work()
+        self._works.add(work)
+        work.task = self._group.create_task(self._contained(work, coroutine))
+
+        def _gone(_: Task[None]) -> None:
+            self._works.discard(work)
+            # Cancelled before its first step, it was never begun.
+            coroutine.close()
+
+        work.task.add_done_callback(_gone)
+        return work
+
+    async def _contained(self, work: Work[T], coroutine: Coroutine[Any, Any, T]) -> None:
+        """See `coroutine` to its end. Nothing of it leaves but its outcome: the others go on."""
+        try:
+            work.outcome.set_result(await coroutine)
+        except asyncio.CancelledError:
+            work.outcome.cancel()
+            raise
+        except Exception as error:  # of a model or a task of one's own, or a bug: it ends this run, and no other
+            if not isinstance(error, MdapError):
+                logger.exception("an error that is none of mdap's")
+            work.outcome.set_exception(error)
+
+    async def _driven(self, live: Live, begin: Callable[[Observer], Coroutine[Any, Any, T]]) -> T:
+        def _hear(event: Event) -> None:
+            live.add(event)
+            if isinstance(event, Started):
+                self.live[event.run] = live
+
+        try:
+            return await begin(_hear)
+        except MdapError as error:
+            if live.begun.done():
+                logger.warning("run %s ended: %s", live.run, error)
+            raise
+        finally:
+            self.live.pop(live.run, None)
+            if live.box is not None:
+                live.box.close()

@@ -1,0 +1,266 @@
+"""Tools for long work: a run is begun at once, and then looked at, ended or taken up; each answer comes at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import Annotated, Any, Literal
+
+import msgspec
+from mcp.server.mcpserver.tools import Tool
+from pydantic import Field
+
+from mdap import asked
+from mdap.core.errors import UsageError
+from mdap.core.history import RunHead, walk
+from mdap.core.prices import usd
+from mdap.mcp.desk import Desk, Live
+from mdap.mcp.pages import listed, part_of, shortened
+from mdap.mcp.tool import LARGEST, Count, Limit, Money, Offset, Run, given, made
+
+K = Annotated[
+    int | None, Field(description="Votes by which the winner must lead; 3 without `k` and `rule`.", ge=1, le=10_000)
+]
+Rule = Annotated[str | None, Field(description="A stopping rule in place of k, such as first_to_k:3.", max_length=200)]
+ModelSpec = Annotated[
+    str | None,
+    Field(
+        description="Such as openai:gpt-4.1-mini or simulated:p=0.9; `client`: you answer the prompts yourself, by "
+        "next_steps and submit_votes, without any key. Without it: the server's own model.",
+        max_length=1_000,
+    ),
+]
+Cap = Annotated[int | None, Field(ge=1, le=LARGEST)]
+Few = Annotated[int | None, Field(ge=0, le=LARGEST)]
+Seconds = Annotated[float | None, Field(gt=0, le=1e9)]
+Heat = Annotated[float | None, Field(ge=0, le=10)]
+Remedies = Annotated[
+    list[str] | None,
+    Field(
+        description="What is done about a step that its caps leave undecided: samples:N, prompt, model:SPEC.",
+        max_length=20,
+    ),
+]
+
+
+class RunTools:
+    """The tools by which runs are driven; all of them answer from the journal that the command line uses as well."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def tools(self) -> list[Tool]:
+        """Return the tools."""
+        return [
+            made(self.run_start),
+            made(self.run_status, reads=True),
+            made(self.run_result, reads=True),
+            made(self.run_cancel, destroys=True),
+            made(self.run_resume),
+            made(self.runs, reads=True),
+        ]
+
+    async def run_start(
+        self,
+        task: Annotated[str | None, Field(description="A task, such as hanoi:disks=5.", max_length=100_000)] = None,
+        question: Annotated[
+            str | None, Field(description="In place of a task: one question.", max_length=1_000_000)
+        ] = None,
+        one_of: Annotated[
+            list[str] | None, Field(description="The answers that a question has.", max_length=1_000)
+        ] = None,
+        model: ModelSpec = None,
+        k: K = None,
+        rule: Rule = None,
+        seed: Annotated[int | None, Field(ge=-LARGEST, le=LARGEST)] = None,
+        max_samples: Cap = None,
+        redraws: Few = None,
+        retries: Few = None,
+        timeout: Seconds = None,  # noqa: ASYNC109 (a setting of the run)
+        max_tokens: Cap = None,
+        max_steps: Cap = None,
+        in_flight: Cap = None,
+        lookahead: Few = None,
+        first_temperature: Heat = None,
+        temperature: Heat = None,
+        budget_calls: Few = None,
+        budget_tokens: Few = None,
+        budget_seconds: Seconds = None,
+        budget_usd: Money = None,
+        free: Annotated[bool | None, Field(description="What has no price costs nothing.")] = None,
+        remedies: Remedies = None,
+        record: Literal["samples", "contested", "none"] | None = None,
+    ) -> dict[str, Any]:
+        """Begin a long run and return its id at once; the run goes on in the server. Every step of the task is decided
+        by votes of small model calls, or is openly undecided.
+
+        Look at it with run_status, read it with run_result. It is kept on disk: after a cancel, a budget or a crash
+        run_resume goes on where it was. With model=client you answer the prompts: next_steps, submit_votes.
+        """
+        options = given(
+            k=k, rule=rule, seed=seed, max_samples=max_samples, redraws=redraws, retries=retries, timeout=timeout,
+            max_tokens=max_tokens, max_steps=max_steps, in_flight=in_flight, lookahead=lookahead,
+            first_temperature=first_temperature, temperature=temperature, budget_calls=budget_calls,
+            budget_tokens=budget_tokens, budget_seconds=budget_seconds, budget_usd=budget_usd, free=free,
+            remedies=remedies, record=record,
+        )  # fmt: skip
+        live = await self._desk.start(_asked_for(task, question, one_of), model, **options)
+        return self._begun(live)
+
+    async def run_status(self, run: Run) -> dict[str, Any]:
+        """Say in few words how a run stands: status, decided steps of how many, calls, flags, cost, and what to do
+        next. It is cheap: ask every few seconds while a run goes on.
+        """
+        return standing_of(self._desk, self._desk.head(run))
+
+    async def run_result(
+        self,
+        run: Run,
+        part: Annotated[
+            Literal["result", "steps", "step"],
+            Field(description="result: the last state, as JSON; steps: the decisions, one object a step; step: one."),
+        ] = "result",
+        step: Annotated[int | None, Field(description="Which one, with part=step.", ge=0, le=LARGEST)] = None,
+        offset: Offset = 0,
+        limit: Limit = 200,
+    ) -> dict[str, Any]:
+        """Read what a run came to, a page at a time: `text` is a part of the result (join the parts in order), `items`
+        are decided steps. There is more where `next_offset` is given: call again with it as `offset`.
+
+        Of a run that goes on, or was ended early, it gives what is decided so far.
+        """
+        head = self._desk.head(run)
+        figures = {"run": head.id, "status": self._desk.standing(head.id).book.status}
+        if part == "steps":
+            return figures | listed(self._decisions(head, offset), offset, limit, shrink=_without_states)
+        whole = self._desk.result(head).state if part == "result" else self._decision(head, step)
+        return figures | part_of(json.dumps(msgspec.to_builtins(whole), ensure_ascii=False), offset)
+
+    async def run_cancel(self, run: Run) -> dict[str, Any]:
+        """End a run that this server drives, with all its calls in flight. What it decided is kept: run_resume goes on
+        with it.
+        """
+        return standing_of(self._desk, self._desk.head(await self._desk.cancel(run)))
+
+    async def run_resume(
+        self,
+        run: Run,
+        max_samples: Cap = None,
+        redraws: Few = None,
+        retries: Few = None,
+        timeout: Seconds = None,  # noqa: ASYNC109 (a setting of the run)
+        max_steps: Cap = None,
+        in_flight: Cap = None,
+        lookahead: Few = None,
+        budget_calls: Few = None,
+        budget_tokens: Few = None,
+        budget_seconds: Seconds = None,
+        budget_usd: Money = None,
+        remedies: Remedies = None,
+    ) -> dict[str, Any]:
+        """Go on with a run where it ended: after run_cancel, a crash, a budget (give a larger one) or an undecided step
+        (give more max_samples, or resolve it first). A decided step is never asked again. Returns at once.
+        """
+        changes = given(
+            max_samples=max_samples, redraws=redraws, retries=retries, timeout=timeout, max_steps=max_steps,
+            in_flight=in_flight, lookahead=lookahead, budget_calls=budget_calls, budget_tokens=budget_tokens,
+            budget_seconds=budget_seconds, budget_usd=budget_usd, remedies=remedies,
+        )  # fmt: skip
+        return self._begun(await self._desk.resume(run, **changes))
+
+    async def runs(self, offset: Offset = 0, limit: Limit = 20) -> dict[str, Any]:
+        """List the runs that there are, the newest first, those begun on the command line, too."""
+        heads = self._desk.journal.heads()[::-1]
+        page = listed((standing_of(self._desk, head) for head in heads[offset:]), offset, limit)
+        return page | {"total": len(heads)}
+
+    def _begun(self, live: Live) -> dict[str, Any]:
+        return standing_of(self._desk, self._desk.journal.head(live.run))
+
+    def _decision(self, head: RunHead, step: int | None) -> dict[str, Any]:
+        if step is None:
+            raise UsageError("step: part=step needs the number of one", remedy="give step, such as 0")
+        found = next(self._decisions(head, step), None)
+        if found is None:
+            raise UsageError(f"step: {step} is not decided", remedy="see how far the run is: run_status")
+        return found
+
+    def _decisions(self, head: RunHead, start: int) -> Iterator[dict[str, Any]]:
+        """Yield the decisions from step `start` on, from the snapshot nearest to it."""
+        journal, view = self._desk.journal, self._desk.view(head)
+        near = journal.snapshot(head.id, start)
+        entries = walk(near.state, journal.decisions(head.id, near.step), view.replay)
+        for _, entry, move in islice(entries, max(0, start - near.step), None):
+            yield {
+                "step": entry.step,
+                "kind": entry.kind,
+                "action": entry.action,
+                "next_state": move.next_state,
+                "votes": list(entry.votes),
+            }
+
+
+def standing_of(desk: Desk, head: RunHead) -> dict[str, Any]:
+    """Return how a run stands, in few words, with the next thing to do."""
+    live = desk.live.get(head.id)
+    history = desk.standing(head.id)
+    book = history.book
+    told: dict[str, Any] = {
+        "run": head.id,
+        "task": shortened(head.task, 200),
+        "model": shortened(head.model, 200),
+        "rule": book.epochs[-1][1]["rule"] if book.epochs else head.rule,
+        "status": book.status if live is None else "running",
+        "steps": book.steps if live is None else max(book.steps, live.progress.steps),
+        "total": head.total,
+        "samples": book.totals.samples,
+        "votes": book.totals.votes,
+        "flagged": book.totals.flagged if live is None else live.flagged,
+        "seconds": round(book.seconds, 3),
+    }
+    if head.prices:
+        told["cost_usd"] = f"{usd(book.spent.nano):f}"
+    if live is None and book.reason:
+        told["reason"] = shortened(book.reason)
+    if live is not None and live.box is not None:
+        told["open_votes"] = len(live.box)
+    told["next"] = _next(told, live)
+    return told
+
+
+def _next(told: dict[str, Any], live: Live | None) -> str:
+    run = told["run"]
+    if live is not None and live.box is not None:
+        return f"next_steps(run={run!r}), answer each prompt by itself, submit_votes"
+    match told["status"]:
+        case "done":
+            return f"run_result(run={run!r})"
+        case "running":
+            return f"run_status(run={run!r}) in a few seconds"
+        case "undecided":
+            return f"inbox(run={run!r}) and resolve, or run_resume(run={run!r}) with more max_samples"
+        case "budget":
+            return f"run_resume(run={run!r}) with a larger budget"
+        case _:
+            return f"run_resume(run={run!r})"
+
+
+def _asked_for(task: str | None, question: str | None, one_of: list[str] | None) -> Any:
+    if (task is None) == (question is None):
+        raise UsageError("task, question: give one of them", remedy="such as task='hanoi:disks=5'")
+    if question is None:
+        if one_of is not None:
+            raise UsageError("one_of: only a question has answers to choose from", remedy="leave it out")
+        return task
+    return asked.prepare(question, one_of=one_of).question
+
+
+def _without_states(decision: dict[str, Any]) -> dict[str, Any]:
+    """Return a decision that no page could hold without what makes it long."""
+    return {name: decision[name] for name in ("step", "kind", "votes")} | {
+        "left_out": "too long for a page: run_result(part='step')"
+    }
+
+
+__all__ = ["Count", "RunTools", "standing_of"]

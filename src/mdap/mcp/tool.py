@@ -1,0 +1,115 @@
+"""How a function becomes a tool: strict about names, plain about errors. What tools do is in the other files."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Annotated, Any
+
+from mcp.server.mcpserver.context import Context
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp_types import ToolAnnotations
+from pydantic import ConfigDict, Field, ValidationError
+
+from mdap.core.errors import MdapError
+from mdap.mcp.pages import text_of
+
+# More than any counter needs, and no more than a journal can hold.
+LARGEST = 2**53
+
+Run = Annotated[str, Field(description="Id of the run, or a beginning of it that no other run has.", max_length=80)]
+Offset = Annotated[
+    int, Field(description="Where the page begins: 0, or `next_offset` of the page before.", ge=0, le=LARGEST)
+]
+Limit = Annotated[int, Field(description="How many to show at most; fewer where they are long.", ge=1, le=200)]
+Count = Annotated[int, Field(ge=1, le=LARGEST)]
+Money = Annotated[str | None, Field(description="USD the whole may cost, such as 2.50.", max_length=30)]
+
+
+class PlainTool(Tool):
+    """A tool whose errors name the argument that is wrong, and say nothing of how it is made."""
+
+    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
+        """Run the tool; raises ToolError with what a client is told."""
+        try:
+            return await super().run(arguments, context, convert_result)
+        except UnexpectedToolError:
+            raise
+        except ToolError as error:
+            cause = error.__cause__
+            if isinstance(cause, ValidationError):
+                raise ToolError(self.framed(f"usage: {wrong_arguments(cause)}")) from cause
+            raise ToolError(self.framed(str(cause))) from cause
+
+    def framed(self, text: str) -> str:
+        """Return the text of an error as this tool words it."""
+        return text
+
+
+def made(
+    function: Callable[..., Awaitable[Any]],
+    *,
+    name: str | None = None,
+    reads: bool = False,
+    destroys: bool = False,
+    repeats: bool = False,
+    kind: type[Tool] = PlainTool,
+    takes_others: bool = False,
+) -> Tool:
+    """Return the tool that a function is: its docstring tells a client what it is for, its result is JSON text.
+
+    `reads`: it changes nothing; `destroys`: it ends something; `repeats`: calling it twice does what calling it once
+    does. An argument that it does not have is refused by name, unless it `takes_others`; an error of mdap becomes the
+    tool's error.
+    """
+
+    @wraps(function)
+    async def _told(*args: Any, **arguments: Any) -> str:
+        try:
+            result = await function(*args, **arguments)
+        except MdapError as error:
+            raise ToolError(told(error)) from error
+        return result if isinstance(result, str) else text_of(result)
+
+    _told.__annotations__ = {**_told.__annotations__, "return": "str"}
+    tool = kind.from_function(
+        _told,
+        name=name or function.__name__,
+        description=_unwrapped(function.__doc__ or ""),
+        annotations=ToolAnnotations(
+            read_only_hint=reads, destructive_hint=destroys, idempotent_hint=reads or repeats, open_world_hint=not reads
+        ),
+        structured_output=False,
+    )
+    return tool if takes_others else strict(tool)
+
+
+def strict(tool: Tool) -> Tool:
+    """Return the tool with a schema that takes no arguments but its own."""
+    metadata = tool.fn_metadata
+    model = metadata.arg_model
+    metadata.arg_model = type(
+        model.__name__, (model,), {"model_config": ConfigDict(extra="forbid"), "__module__": __name__}
+    )
+    tool.parameters = metadata.arg_model.model_json_schema(by_alias=True)
+    return tool
+
+
+def told(error: MdapError) -> str:
+    """Return what a client is told of an error: what happened, and what to do."""
+    return f"{error.code}: {error.message}" + (f"\nnext: {error.remedy}" if error.remedy else "")
+
+
+def wrong_arguments(error: ValidationError) -> str:
+    """Return what is wrong with which arguments, without what was given for them."""
+    return "; ".join(f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}" for wrong in error.errors())
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that were given: None stands for what was not."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _unwrapped(docstring: str) -> str:
+    return "\n".join(" ".join(paragraph.split()) for paragraph in docstring.split("\n\n"))
