@@ -87,6 +87,17 @@ class TestGateOfOne(RuleContract):
     CLOSES = 4
 
 
+class TestFirstOf(RuleContract):
+    SPEC = "first_of:3"
+
+    def is_closed(self, ballot: Ballot) -> bool:
+        return ballot.winner is None and 3 - ballot.first > 5 - ballot.votes
+
+
+class TestFirstOfOne(RuleContract):
+    SPEC = "first_of:1"
+
+
 class TestCollect(RuleContract):
     SPEC = "collect:4"
     CLOSES = 4
@@ -106,7 +117,18 @@ def test_every_rule_of_the_catalogue_is_held_to_the_contract() -> None:
 
 def test_the_rules_without_a_bound_are_those_that_are_for_comparison_or_elect_no_answer() -> None:
     without = {name for name in RULES if bound_of(rule(name)) == "no bound"}
-    assert without == {"adaptive_consistency", "esc", "rasc", "cisc", "borda", "irv", "mrr", "gate", "collect"}
+    assert without == {
+        "adaptive_consistency",
+        "esc",
+        "rasc",
+        "cisc",
+        "borda",
+        "irv",
+        "mrr",
+        "first_of",
+        "gate",
+        "collect",
+    }
 
 
 @pytest.mark.parametrize(
@@ -124,6 +146,12 @@ def test_the_rules_without_a_bound_are_those_that_are_for_comparison_or_elect_no
         ("gate:2", "nynynyny", 0, None),
         ("gate:2", "nyenyeny", 0, None),
         ("gate:1", "e", 0, "e"),
+        ("first_of:2", "ab", 1, None),
+        ("first_of:2", "aba", 0, "a"),
+        ("first_of:2", "abc", 0, None),
+        ("first_of:3", "abca", 1, None),
+        ("first_of:3", "abcaa", 0, "a"),
+        ("first_of:3", "abcd", 0, None),
         ("collect:3", "ab", 1, None),
         ("collect:3", "abc", 0, None),
         ("collect:3", "aaa", 0, None),

@@ -12,6 +12,7 @@ from mdap.core.rules.borda import Borda
 from mdap.core.rules.cisc import Cisc
 from mdap.core.rules.collect import Collect
 from mdap.core.rules.esc import Esc
+from mdap.core.rules.first_of import FirstOf
 from mdap.core.rules.first_to_k import FirstToK
 from mdap.core.rules.gate import Gate
 from mdap.core.rules.irv import Irv
@@ -38,6 +39,7 @@ RULES: dict[str, tuple[Callable[..., Any], str]] = {
     "borda": (Borda, "n"),
     "irv": (Irv, "n"),
     "mrr": (Mrr, "n"),
+    "first_of": (FirstOf, "k"),
     "gate": (Gate, "k"),
     "collect": (Collect, "n"),
 }
@@ -66,6 +68,7 @@ __all__ = [
     "Cisc",
     "Collect",
     "Esc",
+    "FirstOf",
     "FirstToK",
     "Gate",
     "Irv",

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import msgspec
 
+from mdap.core.calibration import Drawn
 from mdap.core.rules.log_odds import CLIP
 from mdap.core.rules.weighted import logit
 
@@ -51,9 +52,26 @@ class Weighing(msgspec.Struct, frozen=True):
     reason: str
 
 
-def check_weights(votes: Iterable[Logged], price: float = 0.0) -> Weighing:
+def check_drawn(drawn: Iterable[Drawn], price: float = 0.0) -> Weighing | None:
+    """Return whether the confidences of a calibration's samples are worth weighing by; None where none has any.
+
+    States that were drawn again because their first sample was wrong are harder than the rest: they tell how right and
+    wrong votes on one question compare, and nothing else.
+    """
+    votes = [
+        (Logged(sample.state, sample.confidence, sample.outcome == "right"), sample.again)
+        for sample in drawn
+        if sample.confidence is not None and sample.outcome != "flagged"
+    ]
+    if not votes:
+        return None
+    return check_weights((vote for vote, again in votes if not again), price, [vote for vote, _ in votes])
+
+
+def check_weights(votes: Iterable[Logged], price: float = 0.0, alike: Iterable[Logged] | None = None) -> Weighing:
     """Return whether weights are worth it, where a confidence costs `price` times what a vote costs (0: nothing).
 
+    `alike`: other votes, to compare right and wrong ones on the same question by, where `votes` hold one of each.
     The scale is fitted by logistic regression on the logarithms of odds, made smaller by two standard errors, and never
     above 1: overconfidence is shrunk, underconfidence is left as it is. The shift puts the mean right.
     """
@@ -69,7 +87,7 @@ def check_weights(votes: Iterable[Logged], price: float = 0.0) -> Weighing:
     weights = [max(-CLIP, min(CLIP, scale * x + shift)) for x in odds]
     ece = calibration_error([1 / (1 + math.exp(-weight)) for weight in weights], rights)
     raw = calibration_error([vote.confidence for vote in logged], rights)
-    wqd = within_question(logged)
+    wqd = within_question(logged if alike is None else alike)
     gain = _gain(weights, rights)
     reason = _refusal(ece, wqd, gain, price)
     return Weighing(len(logged), wrong, ece, raw, wqd, scale, shift, gain, worth=not reason, reason=reason)
