@@ -92,6 +92,16 @@ def test_an_error_before_the_run_began_does_not_speak_of_a_run_to_be_resumed(bro
     assert mdap("runs", "--json").json == []
 
 
+def test_an_error_while_a_task_is_made_is_one_line_that_names_the_class(mdap: Terminal) -> None:
+    mdap.write("my_tasks", COUNTDOWN.replace("self.first,", "open('no such file')\n        self.first,"))
+    said = mdap("run", "my_tasks:Countdown", "--model", "my_tasks:asked", "--k", "1")
+    assert said.code == 1
+    assert "error: making my_tasks:Countdown raised FileNotFoundError" in said.err
+    assert "my_tasks.py, line" in said.err
+    assert said.err.splitlines()[-1] == "next:  mend it and start again"
+    assert "Traceback" not in said.err
+
+
 def test_an_error_in_a_run_names_the_run_to_be_resumed(mdap: Terminal) -> None:
     countdown(mdap)
     said = mdap("run", "my_tasks:Countdown,broken_at=2", "--model", "my_tasks:asked", "--k", "1", *ELSEWHERE)

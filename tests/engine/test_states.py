@@ -261,8 +261,22 @@ def test_a_prompt_that_is_neither_text_nor_messages_names_the_method(said: Any) 
         def prompt(self, state: Any) -> Any:
             return said
 
-    with pytest.raises(TaskError, match=r"Mute.prompt raised"):
+    with pytest.raises(
+        TaskError,
+        match=r"Mute.prompt returned (None|int|list).*neither a text nor messages. return the prompt as a text",
+    ):
         run_virtual(api.run(Mute(1), lambda _: "x"))
+
+
+@pytest.mark.parametrize("said", [None, "3", (3, 4)])
+def test_a_parser_that_returns_no_move_is_named_with_what_it_returned(said: Any) -> None:
+    class Careless(Pairs):
+        def parse(self, text: str, state: Any) -> Any:
+            return said
+
+    kind = "None" if said is None else type(said).__name__
+    with pytest.raises(TaskError, match=rf"Careless.parse returned {kind}.*, not a Move. return mdap.Move"):
+        run_virtual(api.run(Careless(1), lambda _: "x"))
 
 
 def test_votes_on_the_action_need_apply() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mdap.core.errors import RedFlag, UsageError
+from mdap.core.errors import RedFlag, TaskError, UsageError
 from mdap.core.records import Move
 from mdap.core.strictjson import read_json
 from mdap.tasks import Hanoi, RunningSum, hanoi, running_sum
@@ -176,6 +176,16 @@ def test_an_error_of_the_imported_module_is_shown_as_it_is(folder: Path) -> None
     (folder / "my_broken_steps.py").write_text("1 / 0\n", encoding="utf-8")
     with pytest.raises(ZeroDivisionError):
         task("my_broken_steps:Mine")
+
+
+def test_an_error_while_a_task_is_made_names_the_class_and_what_it_raised(folder: Path) -> None:
+    text = "class Mine:\n    def __init__(self):\n        open('no such file')\n"
+    (folder / "my_absent_steps.py").write_text(text, encoding="utf-8")
+    with pytest.raises(
+        TaskError, match=r"making my_absent_steps:Mine raised FileNotFoundError: .*no such file"
+    ) as caught:
+        task("my_absent_steps:Mine")
+    assert caught.value.remedy
 
 
 @pytest.mark.parametrize("method", ["start", "is_done", "prompt", "parse"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -73,7 +73,7 @@ class TaskView:
     def prompt(self, state: State) -> Prompt:
         """Return the messages for a state with their digest."""
         with self._in["prompt"]:
-            return rendered(self.task.prompt(state))
+            return rendered(self.task.prompt(state), self._in["prompt"].what)
 
     def read(self, text: str, state: State) -> Vote:
         """Return the vote that a reply is; raises RedFlag if the task's parser or oracle refuses it."""
@@ -133,10 +133,17 @@ class TaskView:
 
     def _parse(self, text: str, state: State) -> Move:
         try:
-            return self.task.parse(text, state)
+            move = self.task.parse(text, state)
         except (ValueError, msgspec.DecodeError, RecursionError) as error:
             # A parser written with int() or a JSON decoder refuses a reply by these: the reply's fault, not a bug.
             raise RedFlag(str(error)) from error
+        if not isinstance(move, Move):
+            raise TaskError(
+                f"{self._in['parse'].what} returned {_named(move)}, not a Move",
+                remedy="return mdap.Move(action, next_state), or raise mdap.RedFlag(reason) for a reply that is none; "
+                "then go on with `mdap resume RUN`",
+            )
+        return move
 
     def _vote(self, move: Move, state: State) -> Vote:
         with self._in["parse"]:
@@ -214,6 +221,19 @@ def _typed(value: Any, kind: Any) -> Any:
     return value if kind is None else msgspec.convert(value, kind)
 
 
-def rendered(given: str | Sequence[Message]) -> Prompt:
-    """Return what a task wants to ask, text or messages, as a prompt."""
+def _named(value: Any) -> str:
+    return "None" if value is None else f"{type(value).__name__} ({repr(value)[:60]})"
+
+
+def rendered(given: str | Sequence[Message], what: str = "paraphrases") -> Prompt:
+    """Return what a task wants to ask, text or messages, as a prompt; raises TaskError if `what` gave neither."""
+    if not isinstance(given, str):
+        messages_given = list(given) if isinstance(given, Iterable) else []
+        if not messages_given or not all(isinstance(message, Message) for message in messages_given):
+            raise TaskError(
+                f"{what} returned {_named(given)}, neither a text nor messages",
+                remedy="return the prompt as a text, or as a list of mdap.Message(role, content); "
+                "then go on with `mdap resume RUN`",
+            )
+        given = messages_given
     return prompt_of((Message("user", given),) if isinstance(given, str) else given)

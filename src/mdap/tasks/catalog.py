@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mdap.core.errors import UsageError
+from mdap.core.foreign import Foreign
 from mdap.core.records import ABSENT
 from mdap.core.spec import Spec, build, parse_spec, unknown
 from mdap.protocols import Task
@@ -64,7 +65,9 @@ def _named(spec: Spec, text: str) -> Any:
     found = _found(_module(spec, text), spec)
     if not callable(found):
         return found
-    return _made(Spec(f"{spec.name}:{spec.bare}", None, spec.options), found, None)
+    # What is called here is somebody's own code, and may open files, ask for keys, and fail at it.
+    with Foreign(f"making {spec.name}:{spec.bare}"):
+        return _made(Spec(f"{spec.name}:{spec.bare}", None, spec.options), found, None)
 
 
 def _unknown(spec: Spec) -> UsageError:
