@@ -180,6 +180,11 @@ def test_a_user_s_own_flags_can_take_the_place_of_the_defaults() -> None:
     assert first_flag(flags, Response("none"), REQUEST) == ("NoDigits", "no digit")
 
 
+def test_a_length_for_a_flag_that_was_replaced_is_refused_not_ignored() -> None:
+    with pytest.raises(UsageError, match=r"flag_tokens=50 sets one of the default flags.*too_long\(50\)"):
+        red_flags(50, replace=[shout])
+
+
 def test_accept_all_takes_whatever_comes() -> None:
     flags = red_flags(replace=[accept_all])
     for response in (Response(""), Response("x", finish="length"), Response(LOOP * 50, finish="refusal")):

@@ -88,6 +88,16 @@ def test_a_reply_in_time_is_returned_as_it_is() -> None:
     assert once(timed(answering(7.4), 7.5, Tempo())) == Response("ok")
 
 
+@pytest.mark.parametrize("seconds", [0.0, 2.0])
+def test_a_model_may_return_anything_that_can_be_awaited(seconds: float) -> None:
+    async def main() -> Response:
+        future = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(seconds, future.set_result, Response("ok"))
+        return await timed(lambda _: future, 7.5, Tempo())(request())  # type: ignore[arg-type, return-value]
+
+    assert run_virtual(main()) == Response("ok")
+
+
 # Limited.
 
 

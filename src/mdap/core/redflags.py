@@ -37,10 +37,15 @@ def red_flags(
     The defaults are truncated, refused, too_long (only with `flag_tokens`, a number of tokens), empty, repeated;
     `replace` stands in their place (`[accept_all]`: none); it may be the name of a `preset`. A check of one's own is
     any callable `(response, request) -> reason or None`; it is counted under its `name`, else its `__name__`. Raises
-    UsageError for two flags of one name, and for `flag_tokens` below 1.
+    UsageError for two flags of one name, and for `flag_tokens` below 1 or beside flags that replace the defaults.
     """
     if flag_tokens is not None and flag_tokens < 1:
         raise UsageError(f"flag_tokens={flag_tokens} would discard every reply", remedy="give 1 or more, or None")
+    if flag_tokens is not None and replace is not None and not isinstance(replace, str):
+        raise UsageError(
+            f"flag_tokens={flag_tokens} sets one of the default flags, and red_flags are given in their place",
+            remedy=f"put mdap.core.redflags.too_long({flag_tokens}) among red_flags, or give yours as extra_flags",
+        )
     named = "paper" if replace is None else replace
     chosen = preset(named, flag_tokens) if isinstance(named, str) else named
     flags = tuple(_named(check) for check in (*chosen, *extra))

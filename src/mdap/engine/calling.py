@@ -6,7 +6,7 @@ Each takes and returns a plain `complete`; none knows votes, tasks or providers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 import msgspec
 
@@ -44,7 +44,10 @@ def timed(complete: Complete, timeout: float, tempo: Tempo) -> Complete:
     """
 
     async def _call(request: Request) -> Response:
-        call = complete(request)
+        call: Awaitable[Response] = complete(request)
+        if not isinstance(call, Coroutine):
+            # A model of somebody's own may return a future, or anything else that can be awaited.
+            call = _awaited(call)
         try:
             first = call.send(None)
         except StopIteration as ended:  # it never waited: a timer would cost more than the call
@@ -62,6 +65,10 @@ def timed(complete: Complete, timeout: float, tempo: Tempo) -> Complete:
             ) from None
 
     return _call
+
+
+async def _awaited(call: Awaitable[Response]) -> Response:
+    return await call
 
 
 class Meter:
