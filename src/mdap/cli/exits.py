@@ -15,6 +15,7 @@ from mdap.core.errors import MdapError, UsageError
 from mdap.core.history import Book
 from mdap.core.records import Status
 from mdap.core.remedy import addressed
+from mdap.core.secrets import keep_secret, redacted, secrets_in
 from mdap.core.settings import CHANGEABLE
 
 CODES: dict[Status, int] = {
@@ -34,8 +35,9 @@ def failed(error: MdapError, *, verbose: bool = False, run: str = "", flag: str 
     The commands in it name the run, and the journal by `flag`, where it is not the default one. What is no error of
     mdap is a bug: Python itself then shows the traceback and ends with 1.
     """
+    keep_secret(secrets_in(os.environ))
     if verbose:
-        traceback.print_exception(error)
+        print(redacted("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     say_error(error, run, flag)
     return 2 if isinstance(error, UsageError) else 1
 
@@ -54,7 +56,7 @@ def say_error(error: MdapError, run: str = "", flag: str = "") -> None:
 def say(text: str) -> None:
     """Print one line for a person on standard error, if anybody still reads it."""
     with unread(sys.stderr):
-        print(text, file=sys.stderr, flush=True)
+        print(redacted(text), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -5,10 +5,14 @@ from __future__ import annotations
 from types import TracebackType
 
 from mdap.core.errors import MdapError, TaskError
+from mdap.core.secrets import redacted
 
 
 class Foreign:
-    """A context in which any error but mdap's own becomes a TaskError saying that `what` raised it. Reusable."""
+    """A context in which any error but mdap's own becomes a TaskError saying that `what` raised it. Reusable.
+
+    Keys that are to be kept secret are cut out of what it says.
+    """
 
     __slots__ = ("what",)
 
@@ -24,6 +28,6 @@ class Foreign:
         """Raise the TaskError in place of an error; cancellation and the like pass."""
         if isinstance(error, Exception) and not isinstance(error, MdapError):
             raise TaskError(
-                f"{self.what} raised {type(error).__name__}: {error}",
+                f"{self.what} raised {type(error).__name__}: {redacted(str(error))}",
                 remedy="mend it and go on with `mdap resume RUN`",
             ) from error

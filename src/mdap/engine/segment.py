@@ -10,6 +10,7 @@ from mdap.core.events import RunEnded
 from mdap.core.history import Spend
 from mdap.core.records import Status
 from mdap.core.remedy import addressed
+from mdap.core.secrets import redacted
 from mdap.engine.calling import Meter
 from mdap.engine.durable import Log
 from mdap.engine.poll import Poll
@@ -53,7 +54,7 @@ async def drive(
         raise
     finally:
         # A journal outlives whoever reads this now: its reasons name their own run.
-        reason = addressed(reason, log.run)
+        reason = redacted(addressed(reason, log.run))
         # With an error on its way out, a journal that cannot be written is not what matters; else nothing matters more.
         with suppress(*([JournalError] if status in ("error", "interrupted") else [])):
             await _end(log, meter, polls, status, reason)

@@ -12,6 +12,7 @@ from mdap.core.foreign import Foreign
 from mdap.core.keyed import draw_seed
 from mdap.core.records import Draw, Prompt, Request, Response, Sample, State, Step, Usage, Vote
 from mdap.core.redflags import Flag, first_flag
+from mdap.core.secrets import redacted
 from mdap.core.settings import Settings
 from mdap.engine.calling import Emit, Tempo
 from mdap.engine.confiding import Confide, Told
@@ -96,6 +97,8 @@ async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reade
                 asking.watch(request, response)
             return
         assert isinstance(read, RedFlag)
+        # A parser's own words, and what it quotes, go into the log and the journal.
+        read.message = redacted(read.message)
         slot.samples.append(_sample(slot, response, latency, prompt, flag=read.name, reason=read.message, told=told))
         if asking.emit is not None:
             asking.emit(Flagged(step.index, slot.number, slot.redraws - 1, read.name, read.message))

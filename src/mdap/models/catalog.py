@@ -53,6 +53,7 @@ MODELS = MappingProxyType(
         "openrouter": Entry("mdap.models.compatible:openrouter", bare="model", code_only=_REMOTE),
         "scripted": Entry("mdap.models.scripted:scripted", code_only=("replies",)),
         "simulated": Entry("mdap.models.simulated:simulated", bare="preset", code_only=("clock",)),
+        "simulated_planner": Entry("mdap.models.simulated_planner:simulated_planner"),
         "vllm": Entry("mdap.models.compatible:vllm", bare="model", code_only=_REMOTE),
     }
 )
@@ -131,8 +132,7 @@ def _sayable(make: Callable[..., Model], code_only: tuple[str, ...]) -> Callable
 def _own(spec: Spec, text: str) -> Model:
     if spec.bare is None or not all(part.isidentifier() for part in f"{spec.name}.{spec.bare}".split(".")):
         raise _unknown(spec)
-    with Foreign(f"importing {spec.name}"):
-        found: Any = _module(spec, text)
+    found: Any = _module(spec, text)
     for part in spec.bare.split("."):
         if not hasattr(found, part):
             own = [name for name in dir(found) if callable(getattr(found, name)) and not name.startswith("_")]

@@ -13,6 +13,7 @@ from typing import Any
 
 from mdap.core.errors import ModelError, ModelRejected, UsageError
 from mdap.core.records import Finish, Message, Request, Response, Usage
+from mdap.core.secrets import redacted
 from mdap.models.adaptive import Adaptive
 from mdap.models.function import BUGS
 from mdap.models.profiles import Profile, profile_of
@@ -197,7 +198,7 @@ class _Border:
 
     def _translated(self, error: Exception) -> ModelError:
         status = getattr(error, "status_code", None)
-        words = f"{type(error).__name__}: {error}"
+        words = f"{type(error).__name__}: {redacted(str(error))}"
         if isinstance(status, int):
             return self._refused(status, words)
         message = f"{self._model.spec} raised {words}"

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from mdap.core.errors import MdapError, ModelError, UsageError
 from mdap.core.records import Message, Request, Response
+from mdap.core.secrets import redacted
 
 
 class Ask(Protocol):
@@ -108,10 +109,12 @@ class _Blamed:
         pass
 
     def __exit__(self, _kind: type | None, error: BaseException | None, _traceback: TracebackType | None) -> None:
+        if isinstance(error, ModelError):
+            error.message = redacted(error.message)
         if not isinstance(error, Exception) or isinstance(error, ModelError):
             return
         raise _error(
-            f"{self._spec} raised {type(error).__name__}: {error}",
+            f"{self._spec} raised {type(error).__name__}: {redacted(str(error))}",
             kind="timeout" if isinstance(error, TimeoutError) else "failed",
             again=not isinstance(error, BUGS),
         ) from error

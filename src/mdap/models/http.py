@@ -16,6 +16,7 @@ import aiohttp
 from yarl import URL
 
 from mdap.core.errors import ModelError, ModelRejected, UsageError
+from mdap.core.secrets import REDACTED, redacted
 
 MAX_BODY = 10_000_000  # bytes; a step's reply has kilobytes, so ten megabytes come from something that is no model
 _LARGE = 1 << 20
@@ -149,7 +150,8 @@ class Endpoint:
     def clean(self, text: str) -> str:
         """Return foreign text fit for a message: on one line, at most 300 characters, without the key."""
         if len(self._secret) > 3:  # "none" and the like are set where no key is needed; "x" is in many words
-            text = text.replace(self._secret, "[key]")
+            text = text.replace(self._secret, REDACTED)
+        text = redacted(text)
         text = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * MAX_TOLD]).split())
         return text if len(text) <= MAX_TOLD else text[: MAX_TOLD - 1] + "…"
 
