@@ -14,17 +14,21 @@ from mdap.clock import LoopClock
 from mdap.core.budget import Budget
 from mdap.core.calibrated import Calibration, ModelCalibration, StatesFrom, comparable, ranked
 from mdap.core.calibration import AGAIN, kinds_of
+from mdap.core.confidence import SOURCES
 from mdap.core.errors import UsageError
 from mdap.core.history import Spend
 from mdap.core.plain import plain
 from mdap.core.prices import Tariff, UnitPrices
 from mdap.core.records import State
 from mdap.core.redflags import RedFlagCheck, RedFlags
+from mdap.core.rules.weighing import check_drawn
 from mdap.core.scaling.checks import target as checked_target
 from mdap.core.scaling.checks import whole
+from mdap.core.settings import Settings
 from mdap.core.verdict import judge
 from mdap.engine.calibrate import REFERENCE_K, Stopwatch, collect
 from mdap.engine.calling import Meter
+from mdap.engine.confiding import confiding
 from mdap.engine.stack import stacked
 from mdap.engine.vote import Asking
 from mdap.models.submissions import Patience, Submissions
@@ -86,7 +90,9 @@ async def calibrate(
     `samples` model calls are made of each model, on states that the task's `sample` draws, or else on those that its
     `answer` leads through, or else on those of a short run by votes. What is right is the task's `answer`; without one,
     what votes with a margin of 6 settle on. Four fifths of the samples are of different states, the others of those
-    that went wrong. `steps` and `target` are those of the run to come (the task's own, where it knows them).
+    that went wrong. With `confidence` the result says, too, whether the rule log_odds is worth its weights, and with
+    which scale and shift; a source that takes a second call doubles the calls.
+    `steps` and `target` are those of the run to come (the task's own, where it knows them).
     `on_prospect` is told, before the first call, what each model will take. The options are those of `run`; budgets
     are of each model, and end its drawing early; `prices` and `free` say what its calls cost. `batch` sends them by the
     providers' batches, at half the price and within a day; latency is not measured then.
@@ -101,6 +107,8 @@ async def calibrate(
         for model in (models if isinstance(models, Sequence) and not isinstance(models, str) else [models])
     ]
     costs = [_costs(parts, prices, batch, free=free) for parts in all_parts]
+    if batch is not None and any(_second_calls(parts.settings) for parts in all_parts):
+        raise UsageError("a batch asks nothing twice", remedy="leave --batch out, or take --confidence logprobs")
     if not all_parts:
         raise UsageError("there is no model to calibrate", remedy="give at least one")
     first = all_parts[0]
@@ -212,7 +220,7 @@ async def _calibrated(
     meter = Meter(budget, clock, _no_lease, emit)
     tariffs = {spec: Tariff(price) for spec, price in prices.items()}
     complete, _ = stacked(parts.model, settings, meter, clock, {}, emit, tariffs=tariffs, around=watch.timing)
-    asking = Asking(parts.view, complete, parts.flags, settings, clock, emit)
+    asking = Asking(parts.view, complete, parts.flags, settings, clock, emit, confide=confiding(settings))
     found = await collect(asking, watch, states, _truth(parts), samples)
     if not found.drawn:
         raise UsageError(
@@ -233,7 +241,13 @@ async def _calibrated(
         judge(kinds, steps, target),
         found.unsettled,
         found.stopped,
+        weighing=check_drawn(found.drawn, _second_calls(settings)),
     )
+
+
+def _second_calls(settings: Settings) -> int:
+    """Return how many calls more a vote takes for its confidence."""
+    return 0 if settings.confidence is None or SOURCES[settings.confidence] is None else 1
 
 
 async def _no_lease(lease: Spend) -> None:
@@ -256,6 +270,7 @@ def _prospect(parts: Parts, samples: int, costs: Mapping[str, UnitPrices]) -> Pr
     tokens = sum(len(message.content) for message in messages) // CHARACTERS
     # A vote that stands in for an answer ends when it is settled, which may be a little past the last call planned.
     calls = samples if _truth(parts) is not None else samples + REFERENCE_K * parts.settings.in_flight
+    calls += samples * _second_calls(parts.settings)
     most = parts.settings.max_tokens
     # The dearest of several models: any of them may be asked.
     usd = [float(price.input) * tokens + float(price.output) * most for price in costs.values()]

@@ -38,6 +38,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "draft": None,
         "leader_first": False,
         "hedge": 0,
+        "confidence": None,
     }
 
 
@@ -81,7 +82,7 @@ def test_the_ends_of_a_range_are_in_it(name: str, value: Any) -> None:
 
 
 def test_every_setting_either_may_change_or_belongs_to_the_identity_or_is_record() -> None:
-    identity = set(Settings(share_draws=True, hedge=1).identity())
+    identity = set(Settings(share_draws=True, hedge=1, confidence="ask").identity())
     assert set(Settings.__struct_fields__) >= CHANGEABLE
     assert identity | CHANGEABLE | {"record"} == set(Settings.__struct_fields__)
     assert not identity & CHANGEABLE

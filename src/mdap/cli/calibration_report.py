@@ -19,6 +19,7 @@ from mdap.core.evidence import Share
 from mdap.core.history import RunHead
 from mdap.core.rules import AheadByK
 from mdap.core.rules import rule as rule_named
+from mdap.core.rules.weighing import Weighing
 from mdap.core.scaling import HARD_P
 from mdap.core.verdict import Projection, Round, Unseen, rounds
 
@@ -54,6 +55,8 @@ def _print_model(console: Console, model: ModelCalibration, made: Calibration) -
     console.print(_kinds_table(model.kinds))
     for kind in model.kinds:
         console.print(pairs(_kind_rows(kind, len(model.kinds))))
+    if model.weighing is not None:
+        console.print(pairs(_weighing_rows(model, model.weighing, made.target)))
     verdict = model.verdict
     if verdict.k is None:
         rows: list[tuple[str, str | Text]] = [("k", f"none: {verdict.refusal}")]
@@ -116,6 +119,22 @@ def _timed(kind: Kind, level: float) -> str:
         f"wrong votes take {more} time (chance {timing.chance:.2f}, p-value {timing.p_value:.1g}): votes must be "
         "counted in the order asked, and hedging would change results"
     )
+
+
+def _weighing_rows(model: ModelCalibration, made: Weighing, target: float) -> list[tuple[str, str]]:
+    figures = (
+        f"WQD {made.wqd:.2f}; off by {made.raw_ece:.3f} as told, by {made.ece:.3f} scaled; a weighted vote says "
+        f"{made.gain:.2f} times what a counted one says"
+    )
+    if not made.worth:
+        return [("weights", f"not worth it: {made.reason}"), ("", figures if made.scale else "count votes instead")]
+    source = msgspec.json.decode(model.fingerprint["settings"])["confidence"]
+    return [("weights", f"worth it: --rule {log_odds_spec(made, target)} --confidence {source}"), ("", figures)]
+
+
+def log_odds_spec(made: Weighing, target: float) -> str:
+    """Return the rule that weighs as a calibration found; the scale is rounded down, to the safe side."""
+    return f"log_odds:{target:g},scale={math.floor(made.scale * 1000) / 1000:g},shift={made.shift:.3f}"
 
 
 def _verdict_rows(model: ModelCalibration, made: Calibration) -> list[tuple[str, str | Text]]:

@@ -15,6 +15,7 @@ from mdap.core.calibration import Kind, Range
 from mdap.core.errors import FingerprintChanged, UsageError, VotingCannotHelp
 from mdap.core.fingerprint import differences
 from mdap.core.prices import UnitPrices
+from mdap.core.rules.weighing import Weighing
 from mdap.core.verdict import Verdict
 
 VERSION: Final = 1
@@ -30,7 +31,7 @@ class ModelCalibration(msgspec.Struct, frozen=True):
 
     `calls` were made, retries included; `stopped` says why no more were, where a budget ended them. `unsettled`: states
     whose answer votes could not settle, which count as wrong. `prices` are those of a run's calls; None: not known, or
-    of several models.
+    of several models. `weighing`: what its confidences would be worth as weights; None: they were not asked for.
     """
 
     model: str
@@ -42,6 +43,7 @@ class ModelCalibration(msgspec.Struct, frozen=True):
     unsettled: int = 0
     stopped: str = ""
     prices: UnitPrices | None = None
+    weighing: Weighing | None = None
 
     @property
     def k(self) -> int:

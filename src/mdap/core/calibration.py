@@ -28,7 +28,8 @@ class Drawn(msgspec.Struct, frozen=True):
     """One sample: the number of its state, the kind of step, and what became of it.
 
     `key` names the candidate of a vote. `again`: drawn because the first sample of this state was wrong or flagged.
-    `seconds` is what the call took, 0 where nobody measured it.
+    `seconds` is what the call took, 0 where nobody measured it. `confidence`: how sure the vote is, where that was
+    asked for.
     """
 
     state: int
@@ -40,6 +41,7 @@ class Drawn(msgspec.Struct, frozen=True):
     tokens_in: int = 0
     tokens_out: int = 0
     seconds: float = 0.0
+    confidence: float | None = None
 
 
 class Range(msgspec.Struct, frozen=True):

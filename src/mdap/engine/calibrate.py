@@ -137,6 +137,7 @@ class _Sampling:
             sample.tokens_in,
             sample.tokens_out,
             self._watch.taken.pop(Draw(subject.number, number, 0, SAMPLES), 0.0),
+            sample.confidence,
         )
         self.found.drawn.append(drawn)
 
@@ -173,7 +174,9 @@ class _Sampling:
     async def _settled(self, number: int, state: State) -> Subject:
         kind = self._asking.view.kind(state)
         try:
-            decision = await do_voting(self._asking, AheadByK(REFERENCE_K), Step(number, state, kind, REFERENCES), {})
+            # How sure they are does not matter: these votes are counted.
+            asking = msgspec.structs.replace(self._asking, confide=None)
+            decision = await do_voting(asking, AheadByK(REFERENCE_K), Step(number, state, kind, REFERENCES), {})
         except Undecided as error:
             _no_reply(error)
             self.found.unsettled += 1
