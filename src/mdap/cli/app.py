@@ -24,7 +24,7 @@ COMMANDS = {
     "ask": ("ask:ask", "Decide one question by votes, and print the answer alone."),
     "runs": ("runs:runs", "List the runs of a journal, the oldest first."),
     "show": ("show:show", "Show a run, or with --step everything that is known of one of its steps."),
-    "metrics": ("metrics:metrics", "Print a run in figures: totals, ballots, red flags, cost; its steps with --steps."),
+    "metrics": ("metrics:metrics", "Print a run, a map or a plan in figures."),
     "ledger": ("ledger:ledger", "List the calls of a run by id, the lost ones too; hold them against a server's log."),
     "export": ("export:export", "Write the decisions of a run as JSON Lines; equal runs give equal bytes."),
     "estimate": ("estimate:estimate", "Say what votes are needed and what they cost, before any call is made."),

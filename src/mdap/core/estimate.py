@@ -120,7 +120,7 @@ def estimate(
     steps, size = split(s, m)
     least = k_min(p, steps, t, size)
     # Eq. 14 has only two candidates; with m > 1 a single call may be wrong in other ways as well (see `_row`).
-    rates = _checked(Rates(n_in, n_out, price_in, price_out, latency, sigma))
+    rates = checked_rates(Rates(n_in, n_out, price_in, price_out, latency, sigma))
     if least == 1 and not _row(p, 1, steps, size, v, t, rates).reaches_target:
         least = 2
     picked = least if k is None else whole("k", k)
@@ -152,7 +152,8 @@ def cost_per_success(p: float, price: float) -> float:
     return not_negative("price", price) / positive_share("p", p)
 
 
-def _checked(rates: Rates) -> Rates:
+def checked_rates(rates: Rates) -> Rates:
+    """Return the same rates; raises UsageError for one that is negative or not finite."""
     for name in rates.__struct_fields__:
         if getattr(rates, name) is not None:
             not_negative(name, getattr(rates, name))

@@ -1,0 +1,250 @@
+"""What a plan, or solving by an agent, may take: from counts and caps alone, before any call is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from mdap.core.errors import UsageError
+from mdap.core.estimate import Rates, checked_rates
+from mdap.core.scaling import Unaffordable, expected_votes
+from mdap.core.scaling.checks import helpful, not_negative, positive, positive_share, whole
+
+# A judged ballot closes at so many times k votes.
+CONTENTIOUS = 4
+MOST_K = 1_000_000
+MOST_LEAVES = 10**12
+
+
+class Calls(msgspec.Struct, frozen=True):
+    """A range of calls: the `least`, the `most` while no reply is flagged, and the `cap` that nothing exceeds.
+
+    At the cap every vote is redrawn as often as it may be. Retries after a provider's error come on top of each.
+    """
+
+    least: int
+    most: int
+    cap: int
+
+    def __add__(self, other: Calls) -> Calls:
+        return Calls(self.least + other.least, self.most + other.most, self.cap + other.cap)
+
+
+class Money(msgspec.Struct, frozen=True):
+    """What the calls of a range cost, in the unit of the prices."""
+
+    least: float
+    most: float
+    cap: float
+
+
+class PlannedEstimate(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a plan or an agent takes; `msgspec.to_builtins` makes a dict of it.
+
+    `calls` is the sum of `by_role`. `expected`: where a probability p was given, the calls of a run in which every
+    proposal is good and votes are right with p. `affordable`: the largest k whose least calls are within the budget,
+    or that there is none; `safe`: the largest whose most are, absent where there is none. `assumption`: the sentence to
+    print beside the figures.
+    """
+
+    what: Literal["plan", "agent"]
+    k: int
+    counts: dict[str, int]
+    calls: Calls
+    by_role: dict[str, Calls]
+    assumption: str
+    expected: float | None = None
+    money: Money | None = None
+    budget_calls: float | None = None
+    affordable: int | Unaffordable | None = None
+    safe: int | None = None
+
+
+class Caps(msgspec.Struct, frozen=True):
+    """The caps that bound the worst case, with the defaults of a run.
+
+    `rejections` in a row begin a plan anew, `restarts` times; a batch has `attempts`; a vote is redrawn `redraws`
+    times. An agent asks for fresh candidates `rounds` times in all where a ballot has no majority.
+    """
+
+    rejections: int = 5
+    restarts: int = 2
+    attempts: int = 5
+    redraws: int = 10
+    rounds: int = 3
+
+
+def estimate_plan(
+    steps: float,
+    *,
+    k: int = 10,
+    batch_size: int = 2,
+    p: float | None = None,
+    v: float = 1.0,
+    caps: Caps | None = None,
+    rates: Rates | None = None,
+    budget_calls: float | None = None,
+) -> PlannedEstimate:
+    """Return what planning and carrying out `steps` steps takes, `batch_size` at a time, each gate at lead k.
+
+    The least: each batch and the end of the plan are proposed once and judged by k equal verdicts, then each batch is
+    carried out once and judged so: 2 ceil(N/b) (1+k) + (1+k) calls. The most: all caps are used up, each gate at 4k
+    votes. Raises UsageError for numbers out of range, VotingCannotHelp for p of 0.5 or less.
+    """
+    size, batch, bounds = whole("steps", steps), whole("batch_size", batch_size), _checked(caps)
+    batches = math.ceil(size / batch)
+
+    def _roles(margin: int) -> dict[str, Calls]:
+        # A plan that is begun anew has used up its rejections; each of its batches may have come close.
+        proposals = (batches + 1) * bounds.rejections * (bounds.restarts + 1)
+        attempts = batches * bounds.attempts
+        return {
+            "planning": _times(batches + 1, 1, proposals, 1, bounds),
+            "plan_voting": _times(batches + 1, margin, proposals, CONTENTIOUS * margin, bounds),
+            "execution": _times(batches, 1, attempts, 1, bounds),
+            "execution_voting": _times(batches, margin, attempts, CONTENTIOUS * margin, bounds),
+        }
+
+    def _expected(margin: int, right: float) -> float:
+        votes = min(expected_votes(right, margin), CONTENTIOUS * margin)
+        return (2 * batches + 1) * (1 + votes)
+
+    assumption = (
+        "Least: every proposal is accepted by verdicts that all agree. Most: every cap is used up, with no reply "
+        f"flagged; cap: each vote redrawn {bounds.redraws} times as well. Which of them a model comes near to is not "
+        "known before it was asked."
+    )
+    counts = {"steps": size, "batch_size": batch, "batches": batches}
+    return _estimated("plan", k, counts, _roles, _expected, p, v, rates, budget_calls, assumption)
+
+
+def estimate_agent(
+    *,
+    k: int = 3,
+    depth: int = 5,
+    fan_out: int = 2,
+    p: float | None = None,
+    v: float = 1.0,
+    caps: Caps | None = None,
+    rates: Rates | None = None,
+    budget_calls: float | None = None,
+) -> PlannedEstimate:
+    """Return what an agent takes that splits a task into `fan_out` subtasks at most, `depth` times over.
+
+    Every judged ballot has 2k-1 candidates and is won by the first to k votes among as many (arXiv:2511.09030,
+    Algorithm 4). The least: the task turns out to be atomic. The most: a full tree of this depth, each ballot with all
+    its votes, and fresh candidates as often as the cap allows. Raises UsageError for numbers out of range.
+    """
+    levels, width, bounds = whole("depth", depth), whole("fan_out", fan_out), _checked(caps)
+    if levels * math.log(width) > math.log(MOST_LEAVES):
+        raise UsageError(
+            f"depth={levels} with fan_out={width} is more than {MOST_LEAVES:,} subtasks", remedy="give smaller ones"
+        )
+    leaves = width**levels
+    nodes = levels if width == 1 else (leaves - 1) // (width - 1)
+
+    def _roles(margin: int) -> dict[str, Calls]:
+        candidates, again = 2 * margin - 1, bounds.rounds
+        return {
+            "decomposer": _times(1, candidates, nodes * again, candidates, bounds),
+            "decomposition_discriminator": _times(1, margin, nodes * again, candidates, bounds),
+            "solver": _times(1, candidates, leaves * again, candidates, bounds),
+            "solution_discriminator": _times(1, margin, (leaves + nodes) * again, candidates, bounds),
+            "composer": _times(0, 0, nodes * again, candidates, bounds),
+        }
+
+    def _expected(margin: int, right: float) -> float:
+        ballots: int = 2 * nodes + leaves
+        return ballots * (2 * margin - 1 + _first_to(margin, helpful(right)))
+
+    assumption = (
+        f"Least: the task is not split at all. Most: it is split {levels} times over into {width} each, with no reply "
+        f"flagged, and every ballot asks for candidates {bounds.rounds} times; cap: each vote redrawn {bounds.redraws} "
+        "times as well."
+    )
+    counts = {"depth": levels, "fan_out": width, "splits": nodes, "leaves": leaves}
+    return _estimated("agent", k, counts, _roles, _expected, p, v, rates, budget_calls, assumption)
+
+
+def _estimated(
+    what: Literal["plan", "agent"],
+    k: int,
+    counts: dict[str, int],
+    roles: Callable[[int], dict[str, Calls]],
+    expected: Callable[[int, float], float],
+    p: float | None,
+    v: float,
+    rates: Rates | None,
+    budget: float | None,
+    assumption: str,
+) -> PlannedEstimate:
+    by_role = roles(whole("k", k))
+    calls = _total(by_role)
+    price = None if rates is None else checked_rates(rates).price
+    named: dict[str, Any] = {}
+    if budget is not None:
+        limit = positive("budget_calls", budget)
+        least = _total(roles(1)).least
+        best = _largest(lambda margin: _total(roles(margin)).least <= limit)
+        named = {
+            "budget_calls": limit,
+            "affordable": Unaffordable(limit, least) if best is None else best,
+            "safe": _largest(lambda margin: _total(roles(margin)).most <= limit),
+        }
+    return PlannedEstimate(
+        what,
+        k,
+        counts,
+        calls,
+        by_role,
+        assumption,
+        expected=None if p is None else expected(k, p) / positive_share("v", v),
+        money=None if price is None else Money(*(count * price for count in msgspec.structs.astuple(calls))),
+        **named,
+    )
+
+
+def _checked(caps: Caps | None) -> Caps:
+    bounds = caps or Caps()
+    for name in bounds.__struct_fields__:
+        not_negative(name, getattr(bounds, name))
+    whole("attempts", bounds.attempts)
+    whole("rounds", bounds.rounds)
+    return bounds
+
+
+def _times(ballots: int, votes: int, most_ballots: int, most_votes: int, caps: Caps) -> Calls:
+    most = most_ballots * most_votes
+    return Calls(ballots * votes, most, most * (1 + caps.redraws))
+
+
+def _total(by_role: dict[str, Calls]) -> Calls:
+    return sum(by_role.values(), Calls(0, 0, 0))
+
+
+def _largest(fits: Callable[[int], bool]) -> int | None:
+    """Return the largest k that fits, None where not even 1 does; what fits one fits every smaller one."""
+    if not fits(1):
+        return None
+    within, beyond = 1, 2
+    while beyond < MOST_K and fits(beyond):
+        within, beyond = beyond, 2 * beyond
+    while beyond - within > 1:
+        middle = (within + beyond) // 2
+        within, beyond = (middle, beyond) if fits(middle) else (within, middle)
+    return within
+
+
+def _first_to(k: int, p: float) -> float:
+    """Return the expected votes until one of two candidates has k, exact: the sum over t of P(none has k after t)."""
+    if p == 1:
+        return float(k)
+    total = 0.0
+    for votes in range(2 * k - 1):
+        for right in range(max(0, votes - k + 1), min(k - 1, votes) + 1):
+            ways = math.lgamma(votes + 1) - math.lgamma(right + 1) - math.lgamma(votes - right + 1)
+            total += math.exp(ways + right * math.log(p) + (votes - right) * math.log1p(-p))
+    return total
