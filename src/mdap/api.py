@@ -22,7 +22,7 @@ from mdap.core.history import Epoch, History, Resumed, RunHead, Snapshot
 from mdap.core.plain import plain
 from mdap.core.prices import Tariff, UnitPrices, nano
 from mdap.core.records import ABSENT, Decision, OpenBallot, Request, Response, Step, Vote
-from mdap.core.redflags import RedFlagCheck
+from mdap.core.redflags import RedFlagCheck, RedFlags
 from mdap.core.remedy import addressed
 from mdap.core.settings import Settings
 from mdap.engine.calling import Meter
@@ -83,7 +83,7 @@ async def run(
     calibration: Calibration | str | Path | None = None,
     prices: Prices | None = None,
     free: bool = False,
-    red_flags: Sequence[RedFlagCheck] | None = None,
+    red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
@@ -142,7 +142,7 @@ async def resume(
     calibration: Calibration | str | Path | None = None,
     prices: Prices | None = None,
     free: bool = False,
-    red_flags: Sequence[RedFlagCheck] | None = None,
+    red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     accept_changes: bool = False,
     on_event: Observer | Sequence[Observer] = (),
@@ -274,7 +274,9 @@ def _wired(journal: Journal, history: History, parts: Parts, rule: Rule, emit: O
     ahead = _lookahead(view, settings, asked, ruling, polls, spare, room)
     log.watch_ahead(ahead.ahead)
     means = Means(asking, polls, vote, log.leave, log.act, spare.complete)
-    remedy = remedied(ahead.decide if settings.lookahead else asked, settings.remedies, means)
+    # Who leads does not say what the next state is where a ballot is settled: asking ahead would ask in vain.
+    is_ahead = settings.lookahead and view.settle is None
+    remedy = remedied(ahead.decide if is_ahead else asked, settings.remedies, means)
     decide = ruling.taught(durable(remedy, log, emit))
     return _Wired(log, meter, polls, decide, ahead, spare)
 

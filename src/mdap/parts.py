@@ -14,7 +14,6 @@ from mdap.core.errors import UsageError
 from mdap.core.prices import FREE, UnitPrices
 from mdap.core.records import Record
 from mdap.core.redflags import Flag, RedFlagCheck, RedFlags
-from mdap.core.rules import rule as rule_named
 from mdap.core.settings import CHANGEABLE, Settings
 from mdap.core.spec import unknown
 from mdap.engine.stack import members
@@ -27,6 +26,7 @@ from mdap.models.several import ELSE, MIXED
 from mdap.protocols import Model, Rule, Task
 from mdap.tasks.catalog import in_form
 from mdap.tasks.catalog import task as task_named
+from mdap.tasks.rulebook import rule as rule_named
 
 DEFAULT_K = 3
 
@@ -130,14 +130,26 @@ def prices_of(
     genai-prices, if that is installed; `free` says that what then has no price costs nothing. Raises UsageError for a
     budget in USD of a model without a price: it would hold nothing.
     """
+    return unit_prices([parts.model], parts.settings, prices, known, free=free)
+
+
+def unit_prices(
+    models: Sequence[Model],
+    settings: Settings,
+    prices: Prices | None,
+    known: Mapping[str, UnitPrices] | None = None,
+    *,
+    free: bool = False,
+) -> dict[str, UnitPrices]:
+    """Return the unit prices of several models that share one budget, as `prices_of` does for one."""
     own, found, unpriced = read_prices(prices), {}, []
-    for spec in dict.fromkeys(model.spec for model in members(parts.model)):
+    for spec in dict.fromkeys(member.spec for model in models for member in members(model)):
         price = own_price(spec, own) or (known or {}).get(spec) or looked_up(spec) or (FREE if free else None)
         if price is None:
             unpriced.append(spec)
         else:
             found[spec] = price
-    if unpriced and parts.settings.budget_usd is not None:
+    if unpriced and settings.budget_usd is not None:
         raise UsageError(
             f"model {unpriced[0]} has no price, so a budget in USD cannot hold it",
             remedy="set its price in prices.toml, install mdap[prices], or say --free if it costs nothing",
@@ -160,7 +172,7 @@ def parts_of(
     return Parts(view, chosen, redflags.red_flags(decided.flag_tokens, extra=extra, replace=replace), decided, owned)
 
 
-def settings_of(model: Model, options: dict[str, Any], rule: Rule | None = None) -> Settings:
+def settings_of(model: Model | None, options: dict[str, Any], rule: Rule | None = None) -> Settings:
     """Return the settings: what is given, else what the model and the rule prescribe, else the defaults."""
     prescribed = {n: getattr(model, n) for n in ("first_temperature", "temperature") if hasattr(model, n)}
     cap = getattr(rule, "max_samples", None)

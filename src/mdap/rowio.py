@@ -28,6 +28,8 @@ WINDOW = 1024
 # A run that is a map says so in its task: "map:" and what makes the tasks. What a command needs to make them again
 # stands among its settings.
 PREFIX, ORIGIN = "map:", "map"
+# A run of branches says so, with its roles and what makes it again, among its settings.
+PLANNED = "planned"
 _FACTORY = Foreign("what makes a task of a row")
 _encode = msgspec.json.Encoder().encode
 
@@ -123,6 +125,16 @@ def _noted(errors: list[MdapError]) -> Iterator[None]:
 def is_map(head: RunHead) -> bool:
     """Say whether a run is a map."""
     return head.task.startswith(PREFIX)
+
+
+def is_planned(head: RunHead) -> bool:
+    """Say whether a run is made of branches, each of them a short run: a plan, its execution, a solved tree."""
+    return PLANNED in head.settings
+
+
+def has_rows(head: RunHead) -> bool:
+    """Say whether a run's decisions are those of rows, or branches, and not of one chain of steps."""
+    return is_map(head) or is_planned(head)
 
 
 class Target:

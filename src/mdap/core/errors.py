@@ -27,7 +27,8 @@ class MdapError(Exception):
         └── FingerprintChanged      the run was started with something else: see the diff
 
     Attributes: `code` (stable name), `retryable`, `blame` (user, model, provider or tool),
-    `step` (index of the step, or None), `run` (id of the run that it ended, where that is known), `remedy` (the command or change to make next).
+    `step` (index of the step, or None), `run` (id of the run that it ended, where that is known), `remedy` (the command or
+    change to make next).
     """
 
     code: str = "error"

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from mdap.core.records import Decision, RowStatus, Status, Totals
+from mdap.core.records import Decision, Item, RowStatus, Status, Totals
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):
@@ -28,13 +28,14 @@ class Called(msgspec.Struct, frozen=True, tag="called"):
 
 
 class Flagged(msgspec.Struct, frozen=True, tag="flagged"):
-    """A sample was discarded; `name` is what it is counted under."""
+    """A sample was discarded; `name` is what it is counted under, `item` its row or branch."""
 
     step: int
     slot: int
     redraw: int
     name: str
     reason: str
+    item: Item = 0
 
 
 class Retried(msgspec.Struct, frozen=True, tag="retried"):
@@ -45,6 +46,7 @@ class Retried(msgspec.Struct, frozen=True, tag="retried"):
     kind: str
     reason: str
     wait: float
+    item: Item = 0
 
 
 class Warned(msgspec.Struct, frozen=True, tag="warned"):
@@ -56,10 +58,11 @@ class Warned(msgspec.Struct, frozen=True, tag="warned"):
 
 
 class StepDecided(msgspec.Struct, frozen=True, tag="decided"):
-    """A ballot was decided; `totals` counts what it took."""
+    """A ballot was decided; `totals` counts what it took, `item` is its row or branch, 0 where there are none."""
 
     decision: Decision
     totals: Totals
+    item: Item = 0
 
 
 class StepUndecided(msgspec.Struct, frozen=True, tag="undecided"):
@@ -68,6 +71,7 @@ class StepUndecided(msgspec.Struct, frozen=True, tag="undecided"):
     step: int
     votes: tuple[int, ...]
     reason: str
+    item: Item = 0
 
 
 class Remedied(msgspec.Struct, frozen=True, tag="remedied"):

@@ -166,10 +166,12 @@ Entry: TypeAlias = (
 class Book(msgspec.Struct):
     """The fold of all entries of a run; it stays small however long the run is.
 
-    `steps` is how many are decided, and so the index of the next. `seconds` is the time that ended segments took.
+    `steps` is how many are decided, and so the index of the next. `seconds` is the time that all segments took,
+    the present one up to its last decision, and `settled` that of those before it.
     `began` is the first step of the present segment; `segment` is (seconds, steps) of the last one that ended.
     `condition` is what the model had learnt. `prices` are those in force, None: those of the head. Of a map, `steps`
-    are the decisions of all rows, and `rows` counts those by where they stood at the end of its last segment.
+    are the decisions of all rows, and `rows` counts those by where they stood at the end of its last segment; `roles`
+    are what its steps took by their kind, those left open included.
     """
 
     steps: int = 0
@@ -180,6 +182,7 @@ class Book(msgspec.Struct):
     totals: Totals = msgspec.field(default_factory=Totals)
     kinds: dict[str, Seen] = msgspec.field(default_factory=dict)
     ballot: OpenBallot | None = None
+    settled: float = 0.0
     began: int = 0
     segment: tuple[float, int] = (0.0, 0)
     settings: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -187,6 +190,7 @@ class Book(msgspec.Struct):
     condition: tuple[str, ...] = ()
     prices: dict[str, UnitPrices] | None = None
     rows: dict[str, int] = msgspec.field(default_factory=dict)
+    roles: dict[str, Totals] = msgspec.field(default_factory=dict)
 
     @property
     def spent(self) -> Spend:
@@ -206,9 +210,11 @@ class Book(msgspec.Struct):
         elif type(entry) is RowDecided:
             self.steps += 1
             self._counted(entry.decided)
+            self._of_role(entry.decided.kind, entry.decided.totals)
         elif isinstance(entry, RowEnded):
             if entry.totals is not None:
                 self.totals.add(entry.totals)
+                self._of_role("" if entry.ballot is None else entry.ballot.kind, entry.totals)
         elif isinstance(entry, Opened):
             self.ballot = entry.ballot
             self.totals.add(entry.totals)
@@ -217,6 +223,8 @@ class Book(msgspec.Struct):
         elif isinstance(entry, Ended):
             self._ended(entry)
         elif isinstance(entry, Resumed):
+            # A segment that was killed has no end; its time is that of its decisions.
+            self.settled = self.seconds
             self.status, self.reason, self.settings = "running", "", entry.settings
             self.began = self.steps
             self.prices = self.prices if entry.prices is None else entry.prices
@@ -236,9 +244,14 @@ class Book(msgspec.Struct):
             self.ballot = None
         self._counted(entry)
 
+    def _of_role(self, kind: str, totals: Totals | None) -> None:
+        if totals is not None:
+            self.roles.setdefault(kind, Totals()).add(totals)
+
     def _counted(self, entry: Decided) -> None:
         if entry.totals is not None:
             self.totals.add(entry.totals)
+            self.seconds += entry.totals.elapsed
         if entry.condition is not None:
             self.condition = entry.condition
         seen = self.kinds.get(entry.kind)
@@ -252,7 +265,8 @@ class Book(msgspec.Struct):
 
     def _ended(self, entry: Ended) -> None:
         self.status, self.reason, self.spend = entry.status, entry.reason, entry.spend
-        self.seconds += entry.seconds
+        # In place of what its decisions said: the end counts what came after the last of them, too.
+        self.seconds = self.settled = self.settled + entry.seconds
         self.segment = (entry.seconds, self.steps - self.began)
         self.rows = self.rows if entry.rows is None else entry.rows
         if entry.totals is not None:

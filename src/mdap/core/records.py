@@ -191,9 +191,11 @@ class Totals(msgspec.Struct):
     """Counters of a run, a segment or a ballot; they add up.
 
     `flagged` counts discarded samples by the name of the flag, `retries` repeated calls by the name of the failure.
-    `nano` is what calls have cost, in nano-dollars, where their prices are known. `wasted` counts calls of branches
+    `nano` is what calls have cost, in nano-dollars, where their prices are known. `elapsed` is the time since the
+    decision before, in seconds: added up, that of all segments to their last ones. `wasted` counts calls of branches
     that were asked ahead and lost, `rollbacks` those branches, `reused` ballots of theirs that were taken up after all.
     `second_calls` asked models how sure they were of a reply; samples do not count them, tokens and cost do.
+    `seconds` is how long samples took, added up; counted where a run has several roles, else 0.
     """
 
     samples: int = 0
@@ -203,10 +205,12 @@ class Totals(msgspec.Struct):
     flagged: dict[str, int] = msgspec.field(default_factory=dict)
     retries: dict[str, int] = msgspec.field(default_factory=dict)
     nano: int = 0
+    elapsed: float = 0.0
     wasted: int = 0
     rollbacks: int = 0
     reused: int = 0
     second_calls: int = 0
+    seconds: float = 0.0
 
     def add(self, other: Totals) -> None:
         """Add the counters of `other` to these."""
@@ -215,10 +219,12 @@ class Totals(msgspec.Struct):
         self.tokens_in += other.tokens_in
         self.tokens_out += other.tokens_out
         self.nano += other.nano
+        self.elapsed += other.elapsed
         self.wasted += other.wasted
         self.rollbacks += other.rollbacks
         self.reused += other.reused
         self.second_calls += other.second_calls
+        self.seconds += other.seconds
         for name, count in other.flagged.items():
             self.flagged[name] = self.flagged.get(name, 0) + count
         for name, count in other.retries.items():

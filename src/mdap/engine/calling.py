@@ -18,6 +18,7 @@ from mdap.core.keyed import uniforms
 from mdap.core.prices import Tariff, shown
 from mdap.core.records import Request, Response
 from mdap.engine.begun import Begun
+from mdap.engine.deadlines import Deadlines
 from mdap.protocols import Clock, Complete
 
 Emit = Callable[[Event], None] | None
@@ -42,6 +43,7 @@ def timed(complete: Complete, timeout: float, tempo: Tempo) -> Complete:
 
     `tempo` is told whether the call had to wait.
     """
+    deadlines = Deadlines(timeout)
 
     async def _call(request: Request) -> Response:
         call: Awaitable[Response] = complete(request)
@@ -56,7 +58,7 @@ def timed(complete: Complete, timeout: float, tempo: Tempo) -> Complete:
             return reply
         tempo.waits = True
         try:
-            async with asyncio.timeout(timeout):
+            with deadlines.begin():
                 rest: Response = await Begun(call, first)
                 return rest
         except TimeoutError:

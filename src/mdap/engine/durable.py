@@ -37,6 +37,7 @@ class Log:
         self._view = view
         self._record = record
         self._clock = clock
+        self._timed = clock.now()
         self._waiting: deque[tuple[int, float]] = deque()
         self._last_ticket = journal.durable
         self._retries_stored: dict[str, int] = {}
@@ -84,8 +85,10 @@ class Log:
             await self._journal.wait_durable(waiting[0][0])
 
     def account(self, totals: Totals) -> None:
-        """Put into `totals` the retries and the cost of all calls since this was last asked for."""
+        """Put into `totals` the retries and the cost of all calls, and the time, since this was last asked for."""
         totals.retries = self._new_retries()
+        now = self._clock.now()
+        totals.elapsed, self._timed = now - self._timed, now
         if self._cost_of is not None:
             totals.nano = self._new_cost()
 
@@ -197,7 +200,7 @@ def durable(decide: Decide, log: Log, emit: Emit = None) -> Decide:
         await log.commit(step, decision, totals)
         if emit is not None:
             # A copy: what an observer does to it must not reach the next step.
-            emit(StepDecided(msgspec.structs.replace(decision, move=log.copied(decision.move)), totals))
+            emit(StepDecided(msgspec.structs.replace(decision, move=log.copied(decision.move)), totals, step.item))
         return decision
 
     return _decide

@@ -113,11 +113,15 @@ class Whole:
 
     def append(self, entry: Entry) -> int:
         """Hand over one entry."""
-        if type(entry) is RowDecided and entry.decided.totals is not None:
-            self._log.account(entry.decided.totals)
+        self.account(entry)
         self.ticket = self.journal.append(self.head.id, entry)
         self._waiting.append((self.ticket, self.clock.now()))
         return self.ticket
+
+    def account(self, entry: Entry) -> None:
+        """Put into the totals of an entry what is known of the whole alone."""
+        if type(entry) is RowDecided and entry.decided.totals is not None:
+            self._log.account(entry.decided.totals)
 
     async def keep_up(self) -> None:
         """Wait while too many entries are not durable yet."""

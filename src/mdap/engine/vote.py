@@ -101,7 +101,7 @@ async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reade
         read.message = redacted(read.message)
         slot.samples.append(_sample(slot, response, latency, prompt, flag=read.name, reason=read.message, told=told))
         if asking.emit is not None:
-            asking.emit(Flagged(step.index, slot.number, slot.redraws - 1, read.name, read.message))
+            asking.emit(Flagged(step.index, slot.number, slot.redraws - 1, read.name, read.message, step.item))
         if asking.watch is not None:
             asking.watch(request, response)
     if slot.redraws > settings.redraws:

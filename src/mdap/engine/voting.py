@@ -39,7 +39,7 @@ async def do_voting(asking: Asking, rule: Rule, step: Step, polls: dict[int, Pol
         raise
     except Undecided as undecided:
         if asking.emit is not None:
-            asking.emit(StepUndecided(step.index, poll.ballot.tally, undecided.message))
+            asking.emit(StepUndecided(step.index, poll.ballot.tally, undecided.message, step.item))
         raise
     del polls[step.index]
     return decision

@@ -1,0 +1,229 @@
+"""A run made of branches: short runs of several roles, numbered, under one budget, one pace and one journal.
+
+Here such a run is wired together from the parts that a run is made of; what is planned, judged or solved in its
+branches is not known here.
+"""
+
+from __future__ import annotations
+
+import secrets
+from asyncio import CancelledError
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Unpack
+
+import msgspec
+
+from mdap import api
+from mdap.clock import LoopClock
+from mdap.conduct import Conduct, Staged
+from mdap.core.errors import BudgetReached, FingerprintChanged, JournalError, MdapError, Stop, Undecided, UsageError
+from mdap.core.fingerprint import differences
+from mdap.core.history import Resumed, RunHead
+from mdap.core.plain import plain
+from mdap.core.records import Status
+from mdap.core.redflags import RedFlagCheck
+from mdap.core.remedy import addressed
+from mdap.core.settings import CHANGEABLE
+from mdap.observers import Observer
+from mdap.parts import Asked, Options, Prices, changed_settings, choose_rule, unit_prices
+from mdap.protocols import Clock, Journal, Rule
+from mdap.roles import Ensemble, Role, RoleTotals, cast_roles
+from mdap.rowio import PLANNED, is_planned
+
+
+@asynccontextmanager
+async def conducting(
+    kind: str,
+    model: Asked | None = None,
+    *,
+    roles: Mapping[str, Role] | None = None,
+    origin: Mapping[str, Any] | None = None,
+    identity: Mapping[str, Any] | None = None,
+    journal: Journal | str | Path | None = None,
+    run: str | None = None,
+    k: int | None = None,
+    rule: Rule | str | None = None,
+    prices: Prices | None = None,
+    free: bool = False,
+    red_flags: Sequence[RedFlagCheck] | None = None,
+    extra_flags: Sequence[RedFlagCheck] = (),
+    on_event: Observer | Sequence[Observer] = (),
+    clock: Clock | None = None,
+    **options: Unpack[Options],
+) -> AsyncIterator[Conduct]:
+    """Give a `Conduct`, whose branches are one run; how the block ends is how the run ends.
+
+    `kind` names what is run, such as `plan`. `roles` says by the kind of a step who has the word in it; `model`, the
+    rule, the flags and the options are those of all other steps. All share the budgets, and each model its own pace.
+    `origin` are JSON values that a resume needs, and `identity` those that must be the same at one (by default all of
+    `origin`). `run` goes on with a run that the journal holds: the same code runs again, what is decided comes back
+    without a call, and only what a resume may change may be given as an option; FingerprintChanged for anything else
+    that is not as it was. All else is as in `run`, whose errors this raises.
+
+    Ended by Undecided, BudgetReached or Stop, by being cancelled, or by another error, the run has that status, and can
+    be gone on with: the error has its id as `run`, and the command in its remedy. Of a group of errors the first is
+    raised.
+    """
+    ensemble = Ensemble()
+    chosen = _Chosen(kind, model, roles or {}, k, rule, prices, free, red_flags, extra_flags)
+    about = {
+        "origin": dict(plain(origin or {})),
+        "identity": plain(origin or {}) if identity is None else plain(identity),
+    }
+    try:
+        with api.opened(journal) as store:
+            if run is None:
+                staged = _begun(store, ensemble, chosen, about, dict(options))
+            else:
+                staged = _taken_up(store, run, ensemble, chosen, about, dict(options))
+            with store.claim(staged.head.id):
+                conduct = Conduct(store, staged, on_event, clock or LoopClock())
+                async with _segment(conduct):
+                    yield conduct
+    finally:
+        await ensemble.close()
+
+
+def origin_of(journal: Journal, run: str) -> tuple[str, dict[str, Any]]:
+    """Return the kind and the origin of a stored run; raises UsageError for a run of another sort."""
+    head = journal.head(run)
+    if not is_planned(head):
+        raise UsageError(f"run {head.id} is not made of branches", remedy=f"go on with it by `mdap resume {head.id}`")
+    return head.task, head.settings[PLANNED]["origin"]
+
+
+class _Chosen(msgspec.Struct, frozen=True):
+    """What a run is asked with, besides its settings."""
+
+    kind: str
+    model: Asked | None
+    roles: Mapping[str, Role]
+    k: int | None
+    rule: Rule | str | None
+    prices: Prices | None
+    free: bool
+    red_flags: Sequence[RedFlagCheck] | None
+    extra_flags: Sequence[RedFlagCheck]
+
+
+def _begun(
+    store: Journal, ensemble: Ensemble, chosen: _Chosen, about: dict[str, Any], options: dict[str, Any]
+) -> Staged:
+    rule = choose_rule(chosen.k, chosen.rule)
+    casting = cast_roles(ensemble, chosen.model, chosen.roles, rule, chosen.red_flags, chosen.extra_flags, options)
+    if not casting.models:
+        raise UsageError("no model is named", remedy="give one for all kinds of steps, or one for each role")
+    settings = casting.usual.settings
+    rules = {kind: cast.rule.spec for kind, cast in casting.by_kind.items()}
+    models = {kind: "" if cast.model is None else cast.model.spec for kind, cast in casting.by_kind.items()}
+    stored = {"origin": about["origin"], "given": msgspec.to_builtins(options), "rules": rules, "models": models}
+    head = RunHead(
+        id=f"{chosen.kind}-{secrets.token_hex(4)}",
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        task=chosen.kind,
+        model=", ".join(dict.fromkeys(model.spec for model in casting.models)),
+        rule=rule.spec,
+        fingerprint=_fingerprint(chosen.kind, about["identity"], casting.told()),
+        settings=msgspec.to_builtins(settings) | {PLANNED: stored},
+        prices=unit_prices(casting.models, settings, chosen.prices, free=chosen.free),
+    )
+    store.create(head)
+    return Staged(head, casting, about["origin"])
+
+
+def _taken_up(
+    store: Journal, run: str, ensemble: Ensemble, chosen: _Chosen, about: dict[str, Any], changes: dict[str, Any]
+) -> Staged:
+    kind, origin = origin_of(store, run)
+    head = store.head(run)
+    if kind != chosen.kind:
+        raise UsageError(f"run {head.id} is of the kind {kind}, not {chosen.kind}", remedy="name the run of this kind")
+    book = store.history(head.id).book
+    before = {name: value for name, value in {**head.settings, **book.settings}.items() if name != PLANNED}
+    # What was given when it began, so that a role whose model prescribes something is cast as it was then.
+    given = head.settings[PLANNED]["given"]
+    changed = {name: value for name, value in changes.items() if before.get(name) != plain(value)}
+    in_force = {name: before[name] for name in CHANGEABLE if name in book.settings}
+    options = {**given, **in_force, **changed_settings(changed)}
+    is_given = chosen.k is not None or chosen.rule is not None
+    rule = choose_rule(chosen.k, chosen.rule) if is_given else choose_rule(None, head.rule)
+    casting = cast_roles(ensemble, chosen.model, chosen.roles, rule, chosen.red_flags, chosen.extra_flags, options)
+    difference = differences(head.fingerprint, _fingerprint(kind, about["identity"] or origin, casting.told()))
+    if difference:
+        raise FingerprintChanged(
+            f"run {head.id} was started with something else:\n{difference}\n", remedy="begin a new one"
+        )
+    settings = casting.usual.settings
+    known = head.prices if book.prices is None else book.prices
+    prices = unit_prices(casting.models, settings, chosen.prices, known, free=chosen.free)
+    return Staged(head, casting, origin, Resumed(msgspec.to_builtins(settings), prices))
+
+
+def _fingerprint(kind: str, identity: Mapping[str, Any], told: dict[str, str]) -> dict[str, str]:
+    values = {
+        f"origin {name}": value
+        if isinstance(value, str)
+        else msgspec.json.encode(value, order="deterministic").decode()
+        for name, value in sorted(identity.items())
+    }
+    return {"task": kind} | values | told
+
+
+@asynccontextmanager
+async def _segment(conduct: Conduct) -> AsyncIterator[None]:
+    """See one segment of a run through: it has begun before the block, and is journaled as ended after it."""
+    conduct.begin()
+    status: Status = "error"
+    reason = "an error inside mdap"
+    try:
+        with _first_of_a_group():
+            yield
+        status, reason = "done", ""
+    except CancelledError:
+        status, reason = "interrupted", "interrupted"
+        raise
+    except MdapError as error:
+        _address(error, conduct.run)
+        status, reason = _status(error), str(error)
+        raise
+    finally:
+        # With an error on its way out, a journal that cannot be written is not what matters.
+        with suppress(*([JournalError] if status in ("error", "interrupted") else [])):
+            await conduct.end(status, reason)
+
+
+@contextmanager
+def _first_of_a_group() -> Iterator[None]:
+    try:
+        yield
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from None
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the error that ended a group, which may stand in a group of its own."""
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _address(error: MdapError, run: str) -> None:
+    """Let an error say which run it ended, and how that goes on."""
+    error.run = run
+    error.remedy = addressed(error.remedy, run)
+    if "mdap resume" not in error.remedy:
+        error.remedy = "; ".join([*([error.remedy] if error.remedy else []), f"go on with `mdap resume {run}`"])
+
+
+def _status(error: MdapError) -> Status:
+    ways: tuple[tuple[type[MdapError], Status], ...] = (
+        (Undecided, "undecided"),
+        (BudgetReached, "budget"),
+        (Stop, "stopped"),
+    )
+    return next((status for kind, status in ways if isinstance(error, kind)), "error")
+
+
+__all__ = ["Conduct", "Role", "RoleTotals", "conducting", "origin_of"]
