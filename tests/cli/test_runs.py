@@ -231,6 +231,15 @@ def test_runs_are_one_array_and_a_table(mdap: Terminal) -> None:
     assert [line.split()[:2] for line in table.out.splitlines()[1:]] == [[run["run"], run["status"]] for run in listed]
 
 
+def test_the_table_of_runs_is_whole_where_it_is_piped(mdap: Terminal) -> None:
+    model = "simulated:p=1,seed=12345678901234567890123456789012345678901234567890"
+    mdap("run", "hanoi:disks=2,parser=strict,oracle=on,start=0", "--model", model, "--k", "1")
+    run = mdap("runs", "--json").json[0]
+    assert run["model"].endswith("234567890")
+    line = mdap("runs").out.splitlines()[1]
+    assert line.split() == [run["run"], "done", "3/3", *line.split()[3:5], run["task"], run["model"]]
+
+
 def test_equal_runs_give_equal_exports_and_other_seeds_do_not(mdap: Terminal) -> None:
     exports = []
     for seed in ("1", "1", "2"):

@@ -150,7 +150,11 @@ def print_runs(rows: Iterable[Mapping[str, Any]]) -> None:
         table.add_column(name, justify="right" if name == "steps" else "left", no_wrap=True, min_width=widest)
     for row in cells:
         table.add_row(row[0], Text(row[1], style=STYLES.get(row[1], "red")), *map(Text, row[2:]))
-    plain_console().print(table)
+    console = plain_console()
+    if not console.is_terminal:
+        # Whoever reads from a pipe has no width, and can make nothing of half a spec.
+        console.width = sum(max(len(row[place]) for row in cells) for place in range(6)) + 80
+    console.print(table)
 
 
 def print_step(step: Mapping[str, Any]) -> None:
