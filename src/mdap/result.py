@@ -13,9 +13,9 @@ from mdap.core.certificate import Certificate, certify
 from mdap.core.history import Book, Decided, History, RunHead, walk
 from mdap.core.prices import UnitPrices, usd
 from mdap.core.records import Action, Move, Sample, State, Status
-from mdap.core.rules import rule as rule_named
 from mdap.engine.taskview import TaskView
 from mdap.protocols import Journal, Rule
+from mdap.tasks.rulebook import rule as rule_named
 
 Reopen: TypeAlias = Callable[[], AbstractContextManager[Journal]]
 
@@ -39,8 +39,9 @@ class Result:
     """One run as it stands: status, figures, the last state, and the way to go on.
 
     `wrong` counts decisions that differ from the task's known answer and raises AttributeError where the task knows
-    none. `reopen` gives the journal again when more is read. Times are in seconds, `us_per_step` in microseconds from
-    the first step of the last segment to its last commit.
+    none. `reopen` gives the journal again when more is read. `seconds` are those of all segments, of one that was
+    killed those up to its last durable decision; `us_per_step` is in microseconds, from the first step of the last
+    segment to its last commit.
     """
 
     def __init__(

@@ -131,9 +131,11 @@ def test_a_killed_run_goes_on_where_it_was(mdap: Terminal) -> None:
     run = mdap.last()
     assert mdap("runs", "--json").json[-1]["status"] == "interrupted"
     assert mdap("show", run, "--json").json["status"] == "interrupted"
+    before = mdap("show", run, "--json").json["seconds"]
     assert mdap("runs").next == mdap("show", run).next == [["resume", run]]
     resumed = mdap("resume", run, "--json")
     assert (resumed.code, resumed.json["wrong"]) == (0, 0)
+    assert 0 < before < resumed.json["seconds"], "the time of the killed segment counts"
     assert len(mdap("export", run).out.splitlines()) == 2047
 
 

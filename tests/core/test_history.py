@@ -92,6 +92,16 @@ def test_the_time_of_a_run_is_that_of_its_segments() -> None:
     assert (book.seconds, book.segment, book.status, book.reason) == (3.5, (1.5, 2), "done", "")
 
 
+def test_the_time_of_a_segment_that_was_killed_is_that_of_its_durable_decisions() -> None:
+    killed: list[Entry] = [Decided(step, 1, (3,), totals=Totals(elapsed=0.5)) for step in range(4)]
+    assert fold(*killed).seconds == 2.0
+    resumed: list[Entry] = [*killed, Resumed({}), Decided(4, 1, (3,), totals=Totals(elapsed=1.0))]
+    assert fold(*resumed).seconds == 3.0
+    # The end of a segment tells all of its time, what came after the last decision included.
+    book = fold(*resumed, Ended("done", Spend(), 1.25))
+    assert (book.seconds, book.segment) == (3.25, (1.25, 1))
+
+
 def test_a_resumed_run_is_running_under_its_new_settings() -> None:
     book = fold(Ended("undecided", Spend(), 1.0, "200 samples"), Resumed({"max_samples": 400}))
     assert (book.status, book.reason, book.settings) == ("running", "", {"max_samples": 400})
