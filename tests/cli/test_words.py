@@ -189,6 +189,27 @@ def test_a_fraction_of_a_whole_number_is_refused_not_rounded(flag: str, mdap: Te
     assert said.out == ""
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("estimate", "--p", "0.9", "--steps", "10.5"),
+        ("estimate", "--p", "0.9", "--steps", "10", "--k", "2.5"),
+        ("resolve", "x", "1.5", "--k", "4"),
+        ("resolve", "x", "1", "--k", "2.5"),
+        ("calibrate", "hanoi:disks=3", "--model", "simulated:p=0.9", "--samples", "10.5"),
+        ("show", "x", "--step", "1.5"),
+    ],
+)
+def test_every_command_refuses_a_fraction_of_a_whole_number(words: tuple[str, ...], mdap: Terminal) -> None:
+    said = mdap(*words)
+    assert (said.code, said.out) == (2, "")
+    assert next(word for word in words if word.endswith(".5")) in said.err
+
+
+def test_a_large_count_may_be_written_as_a_power_of_ten(mdap: Terminal) -> None:
+    assert mdap("estimate", "--p", "0.99", "--steps", "1e6", "--json").json["s"] == 1_000_000
+
+
 def test_a_port_beyond_the_last_is_refused(mdap: Terminal) -> None:
     said = mdap("serve", "simulated", "--port", "99999")
     assert (said.code, said.err.splitlines()[0]) == (2, "error: port=99999 is no port")

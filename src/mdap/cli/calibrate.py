@@ -26,6 +26,7 @@ from mdap.cli.options import (
     Quiet,
     Verbose,
     given,
+    whole,
 )
 from mdap.cli.tapes import NO_TAPES, Tapes
 
@@ -42,9 +43,11 @@ BATCHES = Group("Batches", sort_key=4)
 class Aim:
     """What is drawn, for which run, and where it is kept."""
 
-    samples: Annotated[int, Parameter(help="Calls of each model, at most.")] = 1000
+    samples: Annotated[int, Parameter(help="Calls of each model, at most.", converter=whole)] = 1000
     target: Annotated[float, Parameter(help="Probability that all steps of the run are to be right with.")] = 0.95
-    steps: Annotated[int | None, Parameter(help="Steps of the run to come [default: those of the task]")] = None
+    steps: Annotated[
+        int | None, Parameter(help="Steps of the run to come [default: those of the task]", converter=whole)
+    ] = None
     output: Annotated[Path | None, Parameter(help="File to save to, for `mdap run --calibration`.", group=OUTPUT)] = (
         None
     )

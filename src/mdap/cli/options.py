@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -34,6 +35,15 @@ def whole(_type: Any, tokens: Sequence[Token]) -> int:
         return int(tokens[0].value)
     except ValueError:
         raise ValueError(f'unable to convert "{tokens[0].value}" into int.') from None
+
+
+def count(_type: Any, tokens: Sequence[Token]) -> float:
+    """Return the count that was typed, which may be written as 1e6; a fraction is refused. Raises ValueError."""
+    typed = tokens[0].value
+    with contextlib.suppress(ValueError):
+        if float(typed).is_integer():
+            return float(typed)
+    raise ValueError(f'unable to convert "{typed}" into a whole number.')
 
 
 def _setting(name: str, text: str, group: Group, metavar: str | None = None, alias: str | None = None) -> Parameter:

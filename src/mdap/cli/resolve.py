@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from mdap.cli.options import USUAL_PLACE, Place
+from mdap.cli.options import USUAL_PLACE, Place, whole
 
 if TYPE_CHECKING:
     from mdap.core.records import Move
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 def resolve(
     run: Annotated[str, Parameter(help="Id of the run, or a beginning of it that no other run has.")],
-    step: Annotated[int, Parameter(help="Step that waits, as `mdap inbox` shows it.")],
+    step: Annotated[int, Parameter(help="Step that waits, as `mdap inbox` shows it.", converter=whole)],
     /,
     *,
-    row: Annotated[int | None, Parameter(help="Row of a map.")] = None,
+    row: Annotated[int | None, Parameter(help="Row of a map.", converter=whole)] = None,
     accept: Annotated[str | None, Parameter(metavar="KEY", help="Decide for the candidate with this key.")] = None,
     override: Annotated[
         str | None,
@@ -32,7 +32,9 @@ def resolve(
             "input. Where the task computes the next state, the action is enough.",
         ),
     ] = None,
-    k: Annotated[int | None, Parameter(help="Go on voting by this margin, with as many samples again.")] = None,
+    k: Annotated[
+        int | None, Parameter(help="Go on voting by this margin, with as many samples again.", converter=whole)
+    ] = None,
     skip: Annotated[bool, Parameter(negative="", show_default=False, help="Leave the row of a map out.")] = False,
     by: Annotated[str | None, Parameter(help="Who says so [default: your user name]")] = None,
     place: Place = USUAL_PLACE,

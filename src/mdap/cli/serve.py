@@ -7,6 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from mdap.cli.options import whole
+
 Rate = Annotated[
     str | None, Parameter(help='Limits a minute, such as "requests=600,tokens=200000"; beyond them is a 429.')
 ]
@@ -30,7 +32,7 @@ def serve(
         str | None,
         Parameter(help="What a simulated model is asked about: it reads the state from the text it is sent."),
     ] = None,
-    port: Annotated[int, Parameter(help="Port to listen on; 0 takes a free one.")] = 0,
+    port: Annotated[int, Parameter(help="Port to listen on; 0 takes a free one.", converter=whole)] = 0,
     host: Annotated[str, Parameter(help="Address to listen on; one beyond this machine needs a token.")] = "127.0.0.1",
     chaos: Annotated[
         str | None, Parameter(help='Faults and their shares, such as "429=0.05,drop=0.01,cut=0.03".')
@@ -39,7 +41,9 @@ def serve(
         str | None,
         Parameter(env_var="MDAP_SERVE_TOKEN", show_env_var=True, help="What callers must send as their key."),
     ] = None,
-    seed: Annotated[int, Parameter(help="Settles the chaos, and the replies to requests without a seed.")] = 0,
+    seed: Annotated[
+        int, Parameter(help="Settles the chaos, and the replies to requests without a seed.", converter=whole)
+    ] = 0,
     rate: Rate = None,
     refuse: Refuse = None,
     ignore_seed: IgnoreSeed = False,

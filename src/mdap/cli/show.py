@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from mdap.cli.options import USUAL_PLACE, Json, Place
+from mdap.cli.options import USUAL_PLACE, Json, Place, whole
 
 if TYPE_CHECKING:
     from mdap.cli.stored import Stored
@@ -18,7 +18,7 @@ def show(
     run: Annotated[str, Parameter(help="Id of the run, or a beginning of it that no other run has.")],
     /,
     *,
-    step: Annotated[int | None, Parameter(help="Step to look at; the first one is 0.")] = None,
+    step: Annotated[int | None, Parameter(help="Step to look at; the first one is 0.", converter=whole)] = None,
     place: Place = USUAL_PLACE,
     json: Json = False,
 ) -> int:
