@@ -17,8 +17,8 @@ from mdap.core.history import Spend
 from mdap.core.keyed import uniforms
 from mdap.core.prices import Tariff, shown
 from mdap.core.records import Request, Response
+from mdap.deadlines import Deadlines
 from mdap.engine.begun import Begun
-from mdap.engine.deadlines import Deadlines
 from mdap.protocols import Clock, Complete
 
 Emit = Callable[[Event], None] | None
