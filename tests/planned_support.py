@@ -93,3 +93,13 @@ def decided(journal: Journal, run: str) -> list[tuple[Any, ...]]:
     """What is decided of a run, by (item, step)."""
     found: list[RowDecided] = list(journal.row_decisions(run))
     return [(e.item, e.decided.step, e.decided.kind, e.decided.action, e.decided.votes) for e in found]
+
+
+class Counted(Speaker):
+    """A speaker that can be named, and is noted in `made` when it is made of its name."""
+
+    made: list[Speaker] = []  # noqa: RUF012  (noted across instances on purpose)
+
+    def __init__(self, spec: str = "counted") -> None:
+        super().__init__(f"{__name__}:Counted")
+        Counted.made.append(self)
