@@ -279,9 +279,19 @@ def vote(
     rule: Rule | str | None = None,
     flags: Sequence[Callable[[Any], str | None]] = (),
     key: str | Key | Judged | None = None,
-    max_samples: int = 200,
+    confidence: Callable[[Any], float] | None = None,
+    max_samples: int | None = None,
     in_flight: int | None = None,
 ) -> voted.Voted:
     """Return the outcome of a vote without a task: see `mdap.aio.vote`."""
-    work = voted.vote(sampler, k=k, rule=rule, flags=flags, key=key, max_samples=max_samples, in_flight=in_flight)
+    work = voted.vote(
+        sampler,
+        k=k,
+        rule=rule,
+        flags=flags,
+        key=key,
+        confidence=confidence,
+        max_samples=max_samples,
+        in_flight=in_flight,
+    )
     return wait(_closing(key.model if isinstance(key, Judged) else None, work))

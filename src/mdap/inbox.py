@@ -17,12 +17,12 @@ from mdap.core.errors import RedFlag, UsageError
 from mdap.core.history import Acted, Decided, Opened, RowDecided, RowEnded, RunHead
 from mdap.core.plain import plain
 from mdap.core.records import ABSENT, Message, Move, OpenBallot, State, Totals
-from mdap.core.rules import rule as rule_named
 from mdap.engine.rows import mark_of
 from mdap.engine.taskview import TaskView
 from mdap.parts import with_k
 from mdap.protocols import Journal
 from mdap.rowio import is_map
+from mdap.tasks.rulebook import rule as rule_named
 
 _KEY_CHARACTERS = 8
 

@@ -12,12 +12,13 @@ import msgspec
 from mdap.api import close
 from mdap.clock import LoopClock
 from mdap.core.canonical import canonical
-from mdap.core.errors import RedFlag, Undecided
+from mdap.core.errors import RedFlag, Undecided, UsageError
 from mdap.core.judging import Candidates
 from mdap.core.keys import Judged, Key, resolved
 from mdap.core.records import ABSENT, Move, Request, Response, Step, Vote
 from mdap.core.settings import Settings
 from mdap.engine.calling import limited
+from mdap.engine.confiding import Confide, Told
 from mdap.engine.judging import Judge
 from mdap.engine.poll import Poll
 from mdap.engine.taskview import TaskView
@@ -25,7 +26,7 @@ from mdap.engine.vote import Asking
 from mdap.engine.voting import do_voting
 from mdap.models.catalog import as_model
 from mdap.parts import choose_rule
-from mdap.protocols import Model, Rule
+from mdap.protocols import Complete, Model, Rule
 
 
 class Voted(msgspec.Struct, frozen=True):
@@ -126,10 +127,14 @@ async def vote(
     rule: Rule | str | None = None,
     flags: Sequence[Callable[[Any], str | None]] = (),
     key: str | Key | Judged | None = None,
-    max_samples: int = 200,
+    confidence: Callable[[Any], float] | None = None,
+    max_samples: int | None = None,
     in_flight: int | None = None,
 ) -> Voted:
     """Return the outcome of sampling `sampler()` until the rule decides (Algorithm 2), at most `max_samples` times.
+
+    Without `max_samples` that is 200 times, or what suits the rule. `confidence` gives, for rules that weigh votes, how
+    sure a value is, from 0 to 1.
 
     `sampler` takes nothing and returns a JSON value, or anything if `key` gives its vote key; it may be asynchronous.
     `key` is a function of a value, the name of a ready-made one (`"folded"`, `"number:0.01"`, `"python"`), or
@@ -137,16 +142,18 @@ async def vote(
     A flag takes a value and returns the reason to discard it, or None. `in_flight` bounds the calls at once (default:
     k). What the sampler raises is raised.
     """
-    chosen = choose_rule(k, rule)
+    chosen = _suited(choose_rule(k, rule), confidence)
     compared, _ = resolved(key)
     judge_model = as_model(compared.model) if isinstance(compared, Judged) else None
     question = Question(flags, None if isinstance(compared, Judged) else compared)
     if judge_model is not None:
         question.judge = Judge(judge_model.spec, question.shown)
     model = Sampler(sampler, question, judge_model)
-    settings = Settings(max_samples=max_samples, redraws=max_samples)
+    most = getattr(chosen, "max_samples", 200) if max_samples is None else max_samples
+    settings = Settings(max_samples=most, redraws=most)
     complete = limited(model.complete, in_flight or chosen.k)
-    asking = Asking(TaskView(question), complete, (), settings, LoopClock())
+    confide = None if confidence is None else _confiding(confidence, question)
+    asking = Asking(TaskView(question), complete, (), settings, LoopClock(), confide=confide)
     step = Step(0, False)
     poll = Poll(step, chosen)
     why = "decided"
@@ -158,6 +165,24 @@ async def vote(
         if judge_model is not None and (isinstance(key, str) or isinstance(getattr(key, "model", None), str)):
             await close(judge_model)
     return _outcome(poll, question, why)
+
+
+def _suited(rule: Rule, confidence: Callable[[Any], float] | None) -> Rule:
+    if getattr(rule, "weighs", False) and confidence is None:
+        raise UsageError(
+            f"{rule.spec} weighs votes by their confidence, and nothing says where that comes from",
+            remedy="give vote a function as `confidence`, or a rule that counts, such as ahead_by_k:3",
+        )
+    if getattr(rule, "ranks", False):
+        raise UsageError(f"{rule.spec} reads rankings, and a value is none", remedy="count votes: majority:5")
+    return rule
+
+
+def _confiding(confidence: Callable[[Any], float], question: Question) -> Confide:
+    async def _told(complete: Complete, request: Request, response: Response) -> Told:
+        return Told(confidence(question.values[int(response.text)]))
+
+    return _told
 
 
 def _outcome(poll: Poll, question: Question, why: str) -> Voted:

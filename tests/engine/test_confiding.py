@@ -218,6 +218,17 @@ def test_the_source_of_confidences_is_part_of_what_a_run_is() -> None:
     assert '"confidence":"text"' in weighed
 
 
+def test_a_plain_vote_weighs_values_by_a_function_of_theirs_and_is_refused_without_one() -> None:
+    values = iter([("a", 0.6), ("b", 0.99), ("a", 0.6), ("b", 0.99), ("b", 0.99)])
+    options: dict[str, Any] = {"rule": "log_odds:0.9,steps=1", "key": lambda value: value[0]}
+    voted = mdap.vote(lambda: next(values), confidence=lambda value: value[1], in_flight=1, **options)
+    assert voted.winner == ("b", 0.99)
+    with pytest.raises(mdap.errors.UsageError, match="nothing says where that comes from"):
+        mdap.vote(lambda: ("a", 0.6), **options)
+    with pytest.raises(mdap.errors.UsageError, match="reads rankings"):
+        mdap.vote(lambda: "a", rule="borda:3")
+
+
 # ---- rankings --------------------------------------------------------------------------------------------------------
 
 

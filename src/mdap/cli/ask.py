@@ -14,6 +14,7 @@ from mdap.cli.options import (
     USUAL_DRAWS,
     USUAL_MONEY,
     USUAL_PLACE,
+    RULE,
     BaseUrl,
     Changeable,
     Draws,
@@ -61,9 +62,7 @@ class Votes:
         int | None,
         Parameter(group=_VOTES, help="Short for --rule ahead_by_k:K. 3 is assumed without either.", converter=whole),
     ] = None
-    rule: Annotated[
-        str | None, Parameter(group=_VOTES, help="When an answer is decided: ahead_by_k:K or first_to_k:K.")
-    ] = None
+    rule: Annotated[str | None, Parameter(group=_VOTES, help=RULE)] = None
     key: Annotated[
         str | None,
         Parameter(

@@ -18,10 +18,10 @@ from mdap.core.errors import UsageError
 from mdap.core.evidence import Share
 from mdap.core.history import RunHead
 from mdap.core.rules import AheadByK
-from mdap.core.rules import rule as rule_named
 from mdap.core.rules.weighing import Weighing
 from mdap.core.scaling import HARD_P
 from mdap.core.verdict import Projection, Round, Unseen, rounds
+from mdap.tasks.rulebook import rule as rule_named
 
 _STATES = {
     "sample": "states drawn by the task",

@@ -238,6 +238,10 @@ K = Annotated[
     int | None,
     Parameter(help="Short for --rule ahead_by_k:K. 3 is assumed without either.", converter=whole),
 ]
+RULE = (
+    "When a step is decided, such as ahead_by_k:K, posterior:TARGET or majority:N; package.module:Class for a rule of "
+    "your own."
+)
 Json = Annotated[bool, _switch("Print JSON instead of a table.")]
 Quiet = Annotated[bool, _switch("No progress line and no notes.", "-q")]
 Verbose = Annotated[

@@ -13,6 +13,7 @@ import msgspec
 
 from mdap.core.errors import UsageError
 from mdap.core.records import ABSENT
+from mdap.core.rules import RULES
 from mdap.core.spec import Spec, parse_spec
 from mdap.models.catalog import MODELS
 from mdap.models.several import ELSE, MIXED
@@ -53,6 +54,12 @@ class Allowed(msgspec.Struct, frozen=True):
             f"task: {spec[:200]!r} is not allowed here",
             remedy=f"there is: {there}; the owner of the server allows others by --allow-task package.module:Class",
         )
+
+    def check_rule(self, spec: str) -> str:
+        """Return the spec of a rule that a client may name, one that ships; raises UsageError for any other."""
+        if parse_spec(spec).name in RULES:
+            return spec
+        raise UsageError(f"rule: {spec[:200]!r} is not allowed here", remedy=f"there is: {', '.join(sorted(RULES))}")
 
     def check_model(self, spec: str | None) -> str:
         """Return the spec of a model that a client may use, the server's own for None; raises UsageError for others."""

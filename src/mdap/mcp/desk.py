@@ -148,6 +148,7 @@ class Desk:
         task = self.task_of(head)
         box = None
         asked: Any = self.allowed.check_model(head.model)
+        self.allowed.check_rule(head.rule)
         if head.model == CLIENT:
             box = Mailbox()
             asked = Client(box)
@@ -202,6 +203,8 @@ class Desk:
             options = {**options, "remedies": self.allowed.check_remedies(options["remedies"])}
         if "draft" in options:
             self.allowed.check_draft(options["draft"])
+        if isinstance(options.get("rule"), str):
+            self.allowed.check_rule(options["rule"])
         return options
 
     def _begin(self, coroutine: Coroutine[Any, Any, T]) -> Work[T]:

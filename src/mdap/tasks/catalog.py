@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from mdap.core.errors import UsageError
-from mdap.core.foreign import Foreign
 from mdap.core.records import ABSENT
-from mdap.core.spec import Spec, build, parse_spec, unknown
+from mdap.core.spec import Spec, parse_spec, unknown
 from mdap.protocols import Task
 from mdap.tasks.hanoi import hanoi
+from mdap.tasks.own import is_own, made, own
 from mdap.tasks.question import question
 from mdap.tasks.running_sum import running_sum
 
@@ -59,61 +57,16 @@ _BARE = {"hanoi": "disks", "question": "prompt", "running_sum": "length"}
 
 def _named(spec: Spec, text: str) -> Any:
     if spec.name in TASKS:
-        return _made(spec, TASKS[spec.name], _BARE.get(spec.name))
-    if spec.bare is None or not all(part.isidentifier() for part in f"{spec.name}.{spec.bare}".split(".")):
+        return made(spec, TASKS[spec.name], _BARE.get(spec.name))
+    if not is_own(spec):
         raise _unknown(spec)
-    found = _found(_module(spec, text), spec)
-    if not callable(found):
-        return found
-    # What is called here is somebody's own code, and may open files, ask for keys, and fail at it.
-    with Foreign(f"making {spec.name}:{spec.bare}"):
-        return _made(Spec(f"{spec.name}:{spec.bare}", None, spec.options), found, None)
+    return own("task", spec, text, _unknown)
 
 
 def _unknown(spec: Spec) -> UsageError:
     error = unknown("task", spec.name, TASKS)
     error.remedy += "; a class of your own is written package.module:Class"
     return error
-
-
-def _module(spec: Spec, text: str) -> Any:
-    try:
-        return importlib.import_module(spec.name)
-    except ModuleNotFoundError as error:
-        absent = error.name or ""
-        if spec.name != absent and not spec.name.startswith(f"{absent}."):
-            raise UsageError(f"task {text!r} needs {absent!r}", remedy=f"install {absent}") from error
-        if "." not in spec.name:
-            raise _unknown(spec) from None
-        raise UsageError(
-            f"task {text!r}: there is no module {absent!r}",
-            remedy="start in the folder that holds it, or put that folder on PYTHONPATH",
-        ) from None
-
-
-def _found(module: Any, spec: Spec) -> Any:
-    found = module
-    for part in str(spec.bare).split("."):
-        if not hasattr(found, part):
-            own = [name for name in dir(found) if callable(getattr(found, name)) and not name.startswith("_")]
-            raise unknown(f"class in {spec.name}", part, own)
-        found = getattr(found, part)
-    return found
-
-
-def _made(spec: Spec, factory: Callable[..., Any], bare: str | None) -> Any:
-    given = {bare if spec.bare is not None else None, *(key for key, _ in spec.options)}
-    needed = [
-        name
-        for name, parameter in inspect.signature(factory).parameters.items()
-        if parameter.default is parameter.empty
-        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        and name not in given
-    ]
-    if needed:
-        options = ",".join(f"{name}=..." for name in needed)
-        raise UsageError(f"{spec.name} needs {' and '.join(needed)}", remedy=f"write {spec.name}:{options}")
-    return build(spec, factory, bare=bare)
 
 
 def _checked(found: Any, given: Any) -> Task:
