@@ -45,6 +45,7 @@ COMMANDS = {
         "serve:serve",
         "Serve a model in the OpenAI, Anthropic and Google dialects; it can be told to misbehave.",
     ),
+    "mcp": ("mcp:mcp", "Serve the tools of mdap to clients of the Model Context Protocol."),
 }
 
 

@@ -28,6 +28,8 @@ Observer = Callable[[Event], None]
 PATIENCE = 30 * 86_400.0
 # How long an answer may wait for what is about to happen: clients are to have one within a second.
 SOON = 0.8
+# How long the runs are waited for when the server ends.
+_ENDING = 10.0
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 
 
@@ -89,10 +91,17 @@ class Desk:
         return self
 
     async def __aexit__(self, *error: Any) -> None:
-        self._closing = True
-        for work in self._works:
-            work.cancel()
+        await self.end()
         await self._group.__aexit__(None, None, None)
+
+    async def end(self) -> None:
+        """End all that is driven, and take nothing up any more."""
+        self._closing = True
+        works = list(self._works)
+        for work in works:
+            work.cancel()
+        if works:
+            await asyncio.wait([work.outcome for work in works], timeout=_ENDING)
 
     async def see_through(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Return what `coroutine` returns. If whoever waits is cancelled, it is cancelled once, and ends in good order.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from mcp.server.mcpserver import MCPServer
 
 from mdap.clock import LoopClock
+from mdap.mcp.asking import AskTools
 from mdap.mcp.desk import Desk
+from mdap.mcp.guides import add_prompts, add_resources
 from mdap.mcp.runs import RunTools
 from mdap.mcp.votes import VoteTools
 from mdap.protocols import Clock
@@ -20,13 +22,16 @@ One question: ask. Before paying: estimate, calibrate. Steps that wait for a dec
 
 def made_server(desk: Desk, *, clock: Clock | None = None) -> MCPServer[object]:
     """Return the server whose tools work on `desk`."""
-    tools = [*RunTools(desk).tools(), *VoteTools(desk, clock or LoopClock()).tools()]
-    return MCPServer(
+    tools = [*RunTools(desk).tools(), *VoteTools(desk, clock or LoopClock()).tools(), *AskTools(desk).tools()]
+    server: MCPServer[object] = MCPServer(
         "mdap", title="mdap", instructions=INSTRUCTIONS, version=_version(), tools=tools, log_level="WARNING"
     )
+    add_resources(server, desk)
+    add_prompts(server)
+    return server
 
 
 def _version() -> str:
-    from importlib.metadata import version
+    from importlib.metadata import version  # takes longer to load than the rest of this file
 
     return version("mdap")

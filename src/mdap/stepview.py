@@ -1,0 +1,103 @@
+"""All that a journal knows of one step, as plain values. How it is shown is for the ways in."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from mdap.core.errors import UsageError
+from mdap.core.history import walk
+from mdap.core.records import Sample
+from mdap.engine.taskview import TaskView
+from mdap.protocols import Journal
+from mdap.result import Result
+
+
+class Stored(NamedTuple):
+    """A run as its journal holds it, and its task, made again from its spec."""
+
+    journal: Journal
+    result: Result
+    view: TaskView
+
+
+def step_of(stored: Stored, step: int) -> dict[str, Any]:
+    """Return all that is known of one step but what was done about it; raises UsageError for one never asked.
+
+    `status` is decided or open; `votes` the tally, the first candidate's first; `samples` those recorded, each with
+    `candidate`: 0 for the winner's or the leader's, further numbers as they appeared, absent for a flagged one.
+    """
+    result, ballot = stored.result, stored.result.book.ballot
+    if not 0 <= step < result.steps and (ballot is None or ballot.step != step):
+        asked = f"steps 0 to {result.steps - 1:,} are decided" if result.steps else "no step is decided yet"
+        raise UsageError(f"step {step} of {result.run} was not asked: {asked}", remedy=f"mdap show {result.run}")
+    made: dict[str, Any] = {"run": result.run, "step": step, "rule": result.rule, "record": _recording(result)}
+    made |= _decided(stored, step) if step < result.steps else _open(stored)
+    samples = stored.journal.samples(result.run, step)
+    numbers = _candidates(samples)
+    made["samples"] = [_sample(sample, numbers) for sample in samples]
+    return made
+
+
+def _recording(result: Result) -> str:
+    return str((result.book.settings or result.head.settings)["record"])
+
+
+def _decided(stored: Stored, step: int) -> dict[str, Any]:
+    journal, result, view = stored
+    near = journal.snapshot(result.run, step)
+    entries = walk(near.state, journal.decisions(result.run, near.step), view.replay)
+    state, entry, move = next(found for found in entries if found[1].step == step)
+    return {
+        "status": "decided",
+        "kind": entry.kind,
+        "state": state,
+        "messages": _messages(stored, state),
+        "action": entry.action,
+        "next_state": move.next_state,
+        "votes": list(entry.votes),
+    }
+
+
+def _open(stored: Stored) -> dict[str, Any]:
+    ballot = stored.result.book.ballot
+    assert ballot is not None
+    counts: dict[bytes, int] = {}
+    for _, vote in ballot.votes:
+        counts[vote.key] = counts.get(vote.key, 0) + 1
+    return {
+        "status": "open",
+        "reason": ballot.reason,
+        "kind": ballot.kind,
+        "state": ballot.state,
+        "messages": _messages(stored, ballot.state),
+        "votes": sorted(counts.values(), reverse=True),
+    }
+
+
+def _messages(stored: Stored, state: Any) -> list[dict[str, str]]:
+    return [{"role": m.role, "content": m.content} for m in stored.view.prompt(stored.view.load(state)).messages]
+
+
+def _candidates(samples: list[Sample]) -> dict[bytes, int]:
+    """Number the candidates: by their votes, equals as they appeared."""
+    counts: dict[bytes, int] = {}
+    for sample in samples:
+        if sample.key:
+            counts[sample.key] = counts.get(sample.key, 0) + 1
+    return {key: place for place, key in enumerate(sorted(counts, key=lambda key: -counts[key]))}
+
+
+def _sample(sample: Sample, numbers: dict[bytes, int]) -> dict[str, Any]:
+    made: dict[str, Any] = {"slot": sample.slot, "redraw": sample.redraw, "text": sample.text}
+    if sample.flag:
+        made |= {"flag": sample.flag, "reason": sample.reason}
+    else:
+        made["candidate"] = numbers[sample.key]
+    if sample.model:
+        made["model"] = sample.model
+    return made | {
+        "finish": sample.finish,
+        "tokens_in": sample.tokens_in,
+        "tokens_out": sample.tokens_out,
+        "latency": sample.latency,
+    }
