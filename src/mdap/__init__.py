@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mdap import aio, errors, models, tasks
-    from mdap.blocking import ask, calibrate, map, resume, run, vote
+    from mdap.blocking import ask, calibrate, do, execute, map, plan, resume, run, vote
     from mdap.core.errors import RedFlag, Stop
     from mdap.core.records import ABSENT, Message, Move
     from mdap.result import Result
@@ -22,6 +22,9 @@ _HOMES = {
     "tasks": "mdap.tasks",
     "ask": "mdap.blocking",
     "calibrate": "mdap.blocking",
+    "do": "mdap.blocking",
+    "execute": "mdap.blocking",
+    "plan": "mdap.blocking",
     "map": "mdap.blocking",
     "resume": "mdap.blocking",
     "run": "mdap.blocking",
@@ -44,9 +47,12 @@ __all__ = [
     "aio",
     "ask",
     "calibrate",
+    "do",
     "errors",
+    "execute",
     "map",
     "models",
+    "plan",
     "resume",
     "run",
     "tasks",

@@ -3,7 +3,8 @@
 from mdap.api import resume, run
 from mdap.asked import ask
 from mdap.calibrating import calibrate
+from mdap.doing import do, execute, plan
 from mdap.mapping import map
 from mdap.voted import vote
 
-__all__ = ["ask", "calibrate", "map", "resume", "run", "vote"]
+__all__ = ["ask", "calibrate", "do", "execute", "map", "plan", "resume", "run", "vote"]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
-from mdap import api, asked, calibrating, mapping, voted
+from mdap import api, asked, calibrating, doing, mapping, voted
 from mdap.core.calibrated import Calibration
 from mdap.core.formats import Format
 from mdap.core.keys import Judged, Key
@@ -17,6 +17,7 @@ from mdap.core.records import Message
 from mdap.core.redflags import RedFlagCheck, RedFlags
 from mdap.observers import Observer
 from mdap.parts import Asked, Changes, Options, Prices, combined
+from mdap.planning.steps import Steps
 from mdap.protocols import Clock, Journal, Model, Rule, Task
 from mdap.result import Result
 from mdap.rowio import Mapped, Output, TaskFactory
@@ -295,3 +296,26 @@ def vote(
         in_flight=in_flight,
     )
     return wait(_closing(key.model if isinstance(key, Judged) else None, work))
+
+
+def plan(prompt: str, model: Asked | None = None, **options: Unpack[doing.PlanOptions]) -> doing.Plan:
+    """Return the plan that a planner proposes for a prompt and judges agree to: see `mdap.aio.plan`."""
+    return wait(_closing_all(model, options, doing.plan(prompt, model, **options)))
+
+
+def execute(
+    plan: doing.Plan | Steps, prompt: str, model: Asked | None = None, **options: Unpack[doing.ExecuteOptions]
+) -> doing.Execution:
+    """Return the state that a plan leads to, carried out batch by batch: see `mdap.aio.execute`."""
+    return wait(_closing_all(model, options, doing.execute(plan, prompt, model, **options)))
+
+
+def do(prompt: str, model: Asked | None = None, **options: Unpack[doing.DoOptions]) -> doing.Execution:
+    """Return the state that a plan for a prompt leads to, planned and carried out in one run: see `mdap.aio.do`."""
+    return wait(_closing_all(model, options, doing.do(prompt, model, **options)))
+
+
+def _closing_all(model: object, options: Mapping[str, Any], work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+    for one in (model, *(options.get(name) for name in doing.ROLE_MODELS)):
+        work = _closing(one, work)
+    return work

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mdap.models.openai import openai
     from mdap.models.scripted import scripted
     from mdap.models.simulated import simulated
+    from mdap.models.simulated_planner import simulated_planner
 
 __all__ = [
     "anthropic",
@@ -27,6 +28,7 @@ __all__ = [
     "openrouter",
     "scripted",
     "simulated",
+    "simulated_planner",
     "vllm",
 ]
 # Where those are that have no file of their own.

@@ -46,11 +46,14 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 class CarryingOut:
     """A plan while it is carried out. `completed` are the places of the steps that are in `states`.
 
+    `reasons` are those for which the last attempt was refused where no further one may be made.
     Raises UsageError for a plan whose steps cannot be put in an order.
     """
 
     def __init__(self, work: Work, branch: Branch, tell: Tell) -> None:
         check_requirements(work.steps)
+        self.steps = work.steps
+        self.reasons: tuple[str, ...] = ()
         self._work, self._branch, self._tell = work, branch, tell
         self._batches = batches(work.steps, work.batch_size)
         self._ends = {batch.number: Event() for batch in self._batches}
@@ -109,6 +112,7 @@ class CarryingOut:
         after = await self._branch(item, task)
         if task.is_refused(after):
             reasons = distinct(after["refused"][-1])
+            self.reasons = tuple(reasons)
             raise Rejected(
                 f"{named}: {len(after['refused'])} attempts were refused, the last one because: {'; '.join(reasons)}",
                 reasons=reasons,

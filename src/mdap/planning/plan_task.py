@@ -24,12 +24,16 @@ PLANNING, PLAN_VOTING = "planning", "plan_voting"
 MOST_REJECTIONS = 5
 
 
+_END: dict[str, Any] = {"steps": [], "ends": True}
+
+
 class PlanTask:
     """A plan in the making.
 
-    A proposal has `batch_size` steps at most and the plan `max_steps`; each step has to pass `check_step`. What judges
-    say against a proposal goes into the prompt for the next one until one is accepted. After 5 rejections in a row the
-    plan is begun anew from `prepend`, `restarts` times at most. Raises UsageError where nothing can be planned.
+    A proposal has `batch_size` steps at most and the plan `max_steps`; each step has to pass `check_step`. Once the plan
+    is full, judges are asked whether it is complete. What they say against a proposal goes into the prompt for the next
+    one until one is accepted. After 5 rejections in a row the plan is begun anew from `prepend`, `restarts` times at
+    most. Raises UsageError where nothing can be planned.
     """
 
     spec = "plan"
@@ -69,9 +73,9 @@ class PlanTask:
 
     @property
     def version(self) -> str:
-        """What makes another plan of the same prompt; the restarts are a cap, and may change."""
+        """What makes another plan of the same prompt; `max_steps` and `restarts` are caps, and may change."""
         check = getattr(self._check_step, "__qualname__", "none")
-        return f"batch_size={self._batch_size},max_steps={self._max_steps},{check},{self._templates.digest}"
+        return f"batch_size={self._batch_size},{check},{self._templates.digest}"
 
     def start(self) -> dict[str, Any]:
         """Return the empty plan, or the steps that stand before it."""
@@ -85,24 +89,30 @@ class PlanTask:
             "reasons": [],
             "rejections": 0,
             "restarts": 0,
-            "ended": "",
+            "is_anew": False,
+            "full_at": None,
+            "is_complete": False,
         }
 
     def is_done(self, state: State) -> bool:
-        """Say whether the plan is complete or full, or was refused too often."""
-        return bool(state["ended"]) or self.is_refused(state)
+        """Say whether the plan is complete, or a cap has run out."""
+        return bool(state["is_complete"]) or self.is_refused(state) or self.is_full(state)
 
     def is_refused(self, state: State) -> bool:
         """Say whether judges have refused so many proposals that no restart is left."""
         return bool(state["rejections"] >= MOST_REJECTIONS and state["restarts"] >= self._restarts)
 
+    def is_full(self, state: State) -> bool:
+        """Say whether the plan has as many steps as it may, and judges say that it is not complete."""
+        return not self._has_room(state) and bool(state["full_at"] == len(state["steps"]))
+
     def kind(self, state: State) -> str:
         """Return the role that has the next word."""
-        return PLANNING if state["proposal"] is None else PLAN_VOTING
+        return PLANNING if self._judged(state) is None else PLAN_VOTING
 
     def prompt(self, state: State) -> str:
         """Return what the planner, or a judge, is asked."""
-        now = _restarted(state)
+        now, proposal = _restarted(state), self._judged(state)
         told = {
             "prompt": now["prompt"],
             "format": now["format"] or NONE,
@@ -110,8 +120,8 @@ class PlanTask:
             "reasons": listed(distinct(chain.from_iterable(now["reasons"]))),
             "batch_size": self._room(now),
         }
-        if now["proposal"] is not None:
-            return self._templates.filled("plan_vote", told | {"proposal": _shown_proposal(now, now["proposal"])})
+        if proposal is not None:
+            return self._templates.filled("plan_vote", told | {"proposal": _shown_proposal(now, proposal)})
         more = {
             "rejected": _shown_proposal(now, now["judged"]) if now["rejections"] else NONE,
             "left": self._max_steps - len(now["steps"]),
@@ -122,9 +132,12 @@ class PlanTask:
 
     def parse(self, text: str, state: State) -> Move:
         """Read a proposal or a verdict; raises RedFlag for what is neither, and for steps that code can refuse."""
-        if state["proposal"] is not None:
-            verdict, reason = read_verdict(text, (YES, NO, END))
-            return Move({"verdict": verdict, "reasons": [reason] if reason else []}, ABSENT)
+        proposal = self._judged(state)
+        if proposal is not None:
+            said, reason = read_verdict(text, (YES, NO, END))
+            # On a proposal that says End itself, End is a Yes.
+            verdict = YES if said == END and proposal["ends"] else said
+            return Move({"verdict": verdict, "said": said, "reasons": [reason] if reason else []}, ABSENT)
         steps, ends = _read_proposal(text)
         now = _restarted(state)
         if len(steps) > self._room(now):
@@ -138,10 +151,10 @@ class PlanTask:
 
     def settle(self, state: State, votes: Sequence[Move], winner: Move | None) -> Move:
         """Return the one proposal, or the verdict with the reasons of all who said No, and the votes by verdict."""
-        if state["proposal"] is None:
+        if self._judged(state) is None:
             return votes[0]
         verdict = CONTENTIOUS if winner is None else winner.action["verdict"]
-        counts = {word: sum(vote.action["verdict"] == word for vote in votes) for word in (YES, NO, END)}
+        counts = {word: sum(vote.action["said"] == word for vote in votes) for word in (YES, NO, END)}
         reasons = distinct(
             reason for vote in votes for reason in vote.action["reasons"] if vote.action["verdict"] == NO
         )
@@ -151,19 +164,29 @@ class PlanTask:
 
     def apply(self, state: State, action: Any) -> State:
         """Return the state after a proposal, or after a verdict on it."""
-        if state["proposal"] is None:
-            return _restarted(state) | {"proposal": action}
-        proposal, verdict = state["proposal"], action["verdict"]
-        after = state | {"proposal": None, "judged": proposal}
-        # On a proposal that says End itself, End is a Yes.
-        if verdict == YES or (verdict == END and proposal["ends"]):
+        # By what was said, not by the caps, which a resume may have raised.
+        if "verdict" not in action:
+            is_anew = state["rejections"] >= MOST_REJECTIONS
+            return _restarted(state) | {"proposal": action, "is_anew": is_anew}
+        proposal, verdict = state["proposal"] or _END, action["verdict"]
+        after = state | {"proposal": None, "judged": proposal, "is_anew": False}
+        if verdict == YES:
             steps = [*state["steps"], *proposal["steps"]]
-            ended = "complete" if proposal["ends"] else "full" if len(steps) >= self._max_steps else ""
-            return after | {"steps": steps, "reasons": [], "rejections": 0, "ended": ended}
+            return after | {"steps": steps, "reasons": [], "rejections": 0, "is_complete": proposal["ends"]}
         if verdict == END:
-            return after | {"reasons": [], "rejections": 0, "ended": "complete"}
-        reasons = [*state["reasons"], action["reasons"]]
-        return after | {"reasons": reasons, "rejections": state["rejections"] + 1}
+            return after | {"reasons": [], "rejections": 0, "is_complete": True}
+        after["reasons"] = [*state["reasons"], action["reasons"]]
+        if state["proposal"] is None:
+            return after | {"full_at": len(state["steps"])}
+        return after | {"rejections": state["rejections"] + 1}
+
+    def _judged(self, state: State) -> dict[str, Any] | None:
+        """Return what judges are asked about; a plan without room can only be at its end."""
+        proposal: dict[str, Any] | None = state["proposal"]
+        return _END if proposal is None and not self._has_room(_restarted(state)) else proposal
+
+    def _has_room(self, now: State) -> bool:
+        return len(now["steps"]) < self._max_steps
 
     def _room(self, now: State) -> int:
         return min(self._batch_size, self._max_steps - len(now["steps"]))

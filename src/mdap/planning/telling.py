@@ -38,8 +38,7 @@ def told(decision: Decision, k: int) -> Iterator[PlanningEvent]:
 
 def _proposed(action: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[PlanningEvent]:
     plan = _steps(after["steps"])
-    # Reasons without a rejection are what a plan that was begun anew has kept.
-    if after["reasons"] and not after["rejections"]:
+    if after["is_anew"]:
         yield PlanRestarted(after["restarts"], plan)
     yield StepsProposed(_steps(action["steps"]), action["ends"], plan)
 
@@ -48,11 +47,11 @@ def _judged(action: Mapping[str, Any], after: Mapping[str, Any], k: int) -> Iter
     counts, verdict = action["votes"], action["verdict"]
     steps = _steps(after["judged"]["steps"])
     yield PlanVoted(Votes(k, counts[YES], counts[NO], counts[END]), verdict, steps)
-    if after["rejections"]:
+    if verdict in (NO, CONTENTIOUS):
         yield StepsRejected(steps, tuple(action["reasons"]), verdict, after["rejections"])
     else:
         dropped = verdict == END and not after["judged"]["ends"]
-        yield StepsAdded(() if dropped else steps, _steps(after["steps"]), after["ended"] == "complete")
+        yield StepsAdded(() if dropped else steps, _steps(after["steps"]), after["is_complete"])
 
 
 def _voted(action: Mapping[str, Any], after: Mapping[str, Any], k: int) -> PlanningEvent:
