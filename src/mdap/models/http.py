@@ -17,6 +17,7 @@ from yarl import URL
 
 from mdap.core.errors import ModelError, ModelRejected, UsageError
 from mdap.core.secrets import REDACTED, redacted
+from mdap.deadlines import Deadlines
 
 MAX_BODY = 10_000_000  # bytes; a step's reply has kilobytes, so ten megabytes come from something that is no model
 _LARGE = 1 << 20
@@ -79,7 +80,7 @@ class Endpoint:
         self._secret = secret
         self._timeout = timeout
         self._tape = tape
-        self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
+        self._sessions: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, Deadlines]] = {}
         if tape is not None and len(secret) >= _SHORTEST_KEY:
             tape.secrets.add(secret)
 
@@ -103,15 +104,16 @@ class Endpoint:
         return await self._tape.call(method, url.path, body, lambda: self._send(method, url, body, kind, most))
 
     async def _send(self, method: str, url: URL, body: bytes, kind: str = "", most: int = MAX_BODY) -> Reply:
-        session = self._sessions.get(asyncio.get_running_loop()) or self._open()
+        session, deadlines = self._sessions.get(asyncio.get_running_loop()) or self._open()
         # In one piece a megabyte would keep the event loop from everything else.
         data = (body or None) if len(body) < _LARGE else io.BytesIO(body)
         try:
             headers = {"Content-Type": kind} if kind else None
-            async with session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
-                whole = await _whole(response, most)
-                if whole is not None:
-                    return Reply(response.status, response.headers, whole)
+            with deadlines.begin():
+                async with session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
+                    whole = await _whole(response, most)
+                    if whole is not None:
+                        return Reply(response.status, response.headers, whole)
             failure: ModelError = ModelRejected(
                 f"{url} sent more than {most:,} bytes: cut off", kind="too-large", remedy=_CHECK
             )
@@ -124,7 +126,7 @@ class Endpoint:
         """Close the connections of the running loop, and those of loops that have ended."""
         running = asyncio.get_running_loop()
         for loop in [loop for loop in self._sessions if loop is running or loop.is_closed()]:
-            await self._sessions.pop(loop).close()
+            await self._sessions.pop(loop)[0].close()
 
     def refusal(self, reply: Reply, told: str, *, remedy: str, wait: float | None = None) -> ModelError:
         """Return the error for a reply with an error status; `told` is what its server says, cut and without the key.
@@ -155,15 +157,17 @@ class Endpoint:
         text = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * MAX_TOLD]).split())
         return text if len(text) <= MAX_TOLD else text[: MAX_TOLD - 1] + "…"
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self) -> tuple[aiohttp.ClientSession, Deadlines]:
         # No limit: how many calls are in flight is for the caller to say. No cookies: calls share nothing.
-        session = self._sessions[asyncio.get_running_loop()] = aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=self._headers,
-            timeout=aiohttp.ClientTimeout(total=self._timeout),
+            # One timer watches all calls; the session would set one for each.
+            timeout=aiohttp.ClientTimeout(),
         )
-        return session
+        opened = self._sessions[asyncio.get_running_loop()] = session, Deadlines(self._timeout)
+        return opened
 
     def _failure(self, error: Exception) -> ModelError:
         _, kind, said, remedy = next(row for row in _FAILURES if isinstance(error, row[0]))
