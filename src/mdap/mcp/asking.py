@@ -160,7 +160,7 @@ class AskTools:
 
     async def inbox(
         self,
-        run: Annotated[str | None, Field(description="Id of one run; all runs without it.", max_length=80)] = None,
+        run: Annotated[str | None, Field(description="Id of one run; all runs without it.", max_length=150)] = None,
         offset: Offset = 0,
         limit: Limit = 20,
     ) -> dict[str, Any]:

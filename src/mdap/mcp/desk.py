@@ -30,7 +30,8 @@ PATIENCE = 30 * 86_400.0
 SOON = 0.8
 # How long the runs are waited for when the server ends.
 _ENDING = 10.0
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
+# A run is named after its task, which may be a class in a module.
+_ID = re.compile(r"\w(?:[\w-]|\.(?!\.)){0,149}")
 
 
 class Work(Generic[T]):

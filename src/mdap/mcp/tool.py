@@ -18,7 +18,7 @@ from mdap.mcp.pages import text_of
 # More than any counter needs, and no more than a journal can hold.
 LARGEST = 2**53
 
-Run = Annotated[str, Field(description="Id of the run, or a beginning of it that no other run has.", max_length=80)]
+Run = Annotated[str, Field(description="Id of the run, or a beginning of it that no other run has.", max_length=150)]
 Offset = Annotated[
     int, Field(description="Where the page begins: 0, or `next_offset` of the page before.", ge=0, le=LARGEST)
 ]

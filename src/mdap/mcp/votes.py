@@ -17,7 +17,7 @@ from mdap.mcp.tool import Offset, made
 from mdap.models.client import Open
 from mdap.protocols import Clock
 
-AnyRun = Annotated[str | None, Field(description="Id of one run; all runs without it.", max_length=80)]
+AnyRun = Annotated[str | None, Field(description="Id of one run; all runs without it.", max_length=150)]
 Few = Annotated[int, Field(description="Prompts at most, each of another step.", ge=0, le=50)]
 # What stands around the prompts of an answer.
 _ROOM = MOST_BYTES - 6_000

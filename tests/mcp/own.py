@@ -1,0 +1,65 @@
+"""Tasks and models of a user's own, as an owner of a server would allow them."""
+
+from __future__ import annotations
+
+from mdap.core.errors import RedFlag
+from mdap.core.records import Move, Request, Response
+
+
+class Counting:
+    """Count up to 3."""
+
+    spec = "tests.mcp.own:Counting"
+    steps = 3
+
+    def start(self) -> int:
+        return 0
+
+    def is_done(self, state: int) -> bool:
+        return state == 3
+
+    def prompt(self, state: int) -> str:
+        return f"What comes after {state}?"
+
+    def parse(self, text: str, state: int) -> Move:
+        if not text.isdecimal():
+            raise RedFlag("no number")
+        return Move(int(text), int(text))
+
+
+class Growing:
+    """A text to which every reply is added: states, and prompts, that get long."""
+
+    vote_on = "action"
+
+    def __init__(self, steps: int = 3, size: int = 10) -> None:
+        self.spec = f"tests.mcp.own:Growing,steps={steps},size={size}"
+        self.steps, self.size = steps, size
+
+    def start(self) -> str:
+        return ""
+
+    def is_done(self, state: str) -> bool:
+        return len(state) >= self.steps * self.size
+
+    def prompt(self, state: str) -> str:
+        return f"Go on:\n{state}"
+
+    def parse(self, text: str, state: str) -> Move:
+        return Move(text, state + text)
+
+    def apply(self, state: str, action: str) -> str:
+        return state + action
+
+
+class Broken:
+    """A model with a bug."""
+
+    spec = "tests.mcp.own:Broken"
+
+    async def complete(self, request: Request) -> Response:
+        raise ZeroDivisionError(request.draw)
+
+
+def says_blue(prompt: str) -> str:
+    return "blue"
