@@ -98,7 +98,7 @@ def test_a_composition_of_ones_own_is_given_the_values_and_keeps_its_case() -> N
     own = {"Median": lambda values: sorted(values)[len(values) // 2], "bad": lambda values: values["x"]}
     assert compose("Median", parts(3, 1, 2), own) == 2
     assert not is_known("median", own)
-    with pytest.raises(TaskError, match="composition 'bad': TypeError"):
+    with pytest.raises(TaskError, match="composition 'bad' raised TypeError"):
         compose("bad", parts(1), own)
     assert compose("sum", parts(1), {"sum": lambda _: "mine"}) == "mine"
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from mdap.core.errors import TaskError
+from mdap.core.foreign import Foreign
 from mdap.core.plain import plain
 from mdap.core.records import ABSENT
 from mdap.core.spec import unknown
@@ -168,10 +169,8 @@ _WORDS = {"true": True, "yes": True, "false": False, "no": False}
 
 
 def _own(name: str, combine: Combine, values: Sequence[Any]) -> Any:
-    try:
+    with Foreign(f"composition {name!r}"):
         return plain(combine(values))
-    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-        raise TaskError(f"composition {name!r}: {type(error).__name__}: {error}", remedy="mend the function") from error
 
 
 def _text(value: Any) -> str:
