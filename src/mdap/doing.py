@@ -251,7 +251,7 @@ class _Doing:
 
     async def conduct(self) -> _Doing:
         """Take it to its end, or to where a cap, a budget or a hook ended it; raises Rejected and what is no end."""
-        teller = _Teller(self._k)
+        teller = _Teller(self._k, self._planning)
         listening = [self._observers] if callable(self._observers) else list(self._observers)
         try:
             async with conducting(
@@ -260,7 +260,7 @@ class _Doing:
                 roles=self._roles(),
                 origin=self._origin(),
                 identity=self._identity(),
-                on_event=[*listening, teller.hear] if listening else [],
+                on_event=[*listening, teller.hear],
                 **self._wiring,
             ) as conduct:
                 self._run, teller.conduct = conduct.run, conduct
@@ -407,15 +407,17 @@ class _Planning(PlanTask):
 
 
 class _Teller:
-    """Tells observers what the decided steps mean."""
+    """Tells observers what the decided steps mean, and `planning` how far it has come."""
 
-    def __init__(self, k: int) -> None:
+    def __init__(self, k: int, planning: _Planning | None) -> None:
         self.conduct: Conduct | None = None
-        self._k = k
+        self._k, self._planning = k, planning
 
     def hear(self, event: Any) -> None:
         """Tell what follows from an event of the engine."""
         if type(event) is StepDecided and self.conduct is not None:
+            if event.item == 0 and self._planning is not None:
+                self._planning.reached = event.decision.move.next_state
             for meant in told(event.decision, self._k):
                 self.conduct.emit(meant)
 
