@@ -263,7 +263,9 @@ def _wired(journal: Journal, history: History, parts: Parts, rule: Rule, emit: O
         confide=confiding(settings),
     )
 
-    ruling = Ruling(rule, getattr(view.task, "steps", None), journal.decisions(head.id))
+    ruling = Ruling(rule, getattr(view.task, "steps", None), history, partial(journal.decisions, head.id))
+    if ruling.prior is not None:
+        log.watch_learning(ruling.learned)
     polls: dict[int, Poll] = {}
     if book.ballot is not None:
         step = Step(book.ballot.step, view.load(book.ballot.state), book.ballot.kind)

@@ -29,8 +29,8 @@ class Rule(Protocol):
     `evidence(ballot) -> Evidence`, `max_samples: int` (the samples a step that suit it, where the user names no cap),
     `weighs: bool` (every vote must have a confidence), `ranks: bool` (it reads whole rankings),
     `for_run(steps) -> Rule` (the same rule for a run of so many steps, None if unknown).
-    A rule that learns from the run's own decisions has `begin() -> Prior` and `at(index, kind, prior) -> Rule`, the
-    rule that judges one step; see `mdap.core.rules.posterior`.
+    A rule that learns from the run's own decisions has `begin() -> Prior`, a record that encodes to JSON, and
+    `at(index, kind, prior) -> Rule`, the rule that judges one step; see `mdap.core.rules.posterior`.
     """
 
     @property

@@ -144,6 +144,16 @@ class Acted(msgspec.Struct, frozen=True, tag="acted"):
     item: Item = 0
 
 
+class Learned(msgspec.Struct, frozen=True, tag="learned"):
+    """What the rule has learned from the decisions before step `step`; it takes the place of what stood there before.
+
+    `prior` is the rule's own, JSON values or a record that encodes to them.
+    """
+
+    step: int
+    prior: Any
+
+
 class Resumed(msgspec.Struct, frozen=True, tag="resumed"):
     """The start of a further segment, with the settings now in force, and the prices unless they are as they were."""
 
@@ -159,7 +169,7 @@ class Epoch(msgspec.Struct, frozen=True, tag="epoch"):
 
 
 Entry: TypeAlias = (
-    Decided | Snapshot | Opened | Attempted | Leased | Ended | Resumed | Epoch | RowDecided | RowEnded | Acted
+    Decided | Snapshot | Opened | Attempted | Leased | Ended | Learned | Resumed | Epoch | RowDecided | RowEnded | Acted
 )
 
 
@@ -276,12 +286,16 @@ class Book(msgspec.Struct):
 
 
 class History(msgspec.Struct):
-    """What a resume needs: the head, the fold of all entries, the newest snapshot and the decisions after it."""
+    """What a resume needs: the head, the fold of all entries, the newest snapshot and the decisions after it.
+
+    `learned`: what the rule had learned when that was last written, None if it learns nothing.
+    """
 
     head: RunHead
     book: Book
     snapshot: Snapshot
     tail: list[Decided]
+    learned: Learned | None = None
 
 
 def walk(

@@ -12,7 +12,7 @@ import msgspec
 
 from mdap.core.delta import diff
 from mdap.core.events import StepDecided
-from mdap.core.history import Acted, Attempted, Decided, Ended, History, Leased, Opened, Snapshot, Spend, walk
+from mdap.core.history import Acted, Attempted, Decided, Ended, History, Learned, Leased, Opened, Snapshot, Spend, walk
 from mdap.core.plain import plain
 from mdap.core.records import Attempt, Decision, Move, Record, Sample, State, Status, Step, Totals
 from mdap.engine.calling import Emit
@@ -45,6 +45,7 @@ class Log:
         self._condition_stored = history.book.condition
         self._cost_of: Callable[[], int] | None = None
         self._cost_stored = 0
+        self._learned: Callable[[], object] | None = None
         self._ahead: Ahead | None = None
         self._ahead_stored = Ahead()
         self.retried: dict[str, int] = {}
@@ -67,6 +68,10 @@ class Log:
         """Journal what asking ahead has done along with the decisions."""
         self._ahead = ahead
 
+    def watch_learning(self, learned: Callable[[], object]) -> None:
+        """Journal what the rule has learned along with each snapshot."""
+        self._learned = learned
+
     def past(self, step: Step) -> Decision | None:
         """Return the decision that the journal already holds for this step."""
         return self._past.pop(step.index, None) if self._past else None
@@ -75,6 +80,8 @@ class Log:
         """Hand a decision to the journal, and wait while too many are not durable yet."""
         if step.index and step.index % SNAPSHOT_EVERY == 0:
             self._journal.append(self._run, Snapshot(step.index, plain(step.state)))
+            if self._learned is not None:
+                self._journal.append(self._run, Learned(step.index, self._learned()))
         self.account(totals)
         self._last_ticket = self._journal.append(self._run, self._entry(step, decision, totals))
         waiting, durable, now = self._waiting, self._journal.durable, self._clock.now()

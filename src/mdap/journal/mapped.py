@@ -1,4 +1,4 @@
-"""The tables of maps, and of what was done about undecided steps: how they are made, written and read."""
+"""The tables that are younger than the format: of maps, of what was done about undecided steps, of what rules learn."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS acts (
     run INTEGER NOT NULL, item INTEGER NOT NULL, step INTEGER NOT NULL, number INTEGER NOT NULL, act TEXT NOT NULL,
     PRIMARY KEY (run, item, step, number)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS learned (run INTEGER PRIMARY KEY, step INTEGER NOT NULL, prior TEXT NOT NULL) STRICT;
 """
 
 # The part of a commit that fills them.
@@ -45,7 +46,8 @@ _encode = msgspec.json.Encoder().encode
 
 def make_tables(connection: sqlite3.Connection) -> None:
     """Make the tables in a file that lacks them."""
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'acts'").fetchone() is None:
+    newest = "SELECT count(*) FROM sqlite_master WHERE name IN ('acts', 'learned')"
+    if connection.execute(newest).fetchone() != (2,):
         connection.executescript(TABLES)
 
 

@@ -10,7 +10,19 @@ from collections.abc import Iterator
 import msgspec
 
 from mdap.core.errors import JournalError
-from mdap.core.history import Acted, Attempted, Book, Decided, Entry, History, RowDecided, RowEnded, RunHead, Snapshot
+from mdap.core.history import (
+    Acted,
+    Attempted,
+    Book,
+    Decided,
+    Entry,
+    History,
+    Learned,
+    RowDecided,
+    RowEnded,
+    RunHead,
+    Snapshot,
+)
 from mdap.core.records import ABSENT, Attempt, Sample
 from mdap.journal import mapped, refusals, rows
 from mdap.journal.claim import busy
@@ -29,6 +41,7 @@ class _Run(msgspec.Struct):
     row_steps: dict[int, list[bytes]] = msgspec.field(default_factory=dict)
     row_ends: dict[int, str] = msgspec.field(default_factory=dict)
     acts: list[str] = msgspec.field(default_factory=list)
+    learned: tuple[int, str] | None = None
     claimed: bool = False
 
 
@@ -82,6 +95,8 @@ class MemoryJournal:
             kept.row_steps.setdefault(entry.item, []).append(mapped.row_step(0, entry))
         elif isinstance(entry, RowEnded):
             kept.row_ends[entry.item] = rows.pack(entry, f"row {entry.item}")
+        elif isinstance(entry, Learned):
+            kept.learned = entry.step, rows.pack(entry.prior, "what the rule has learned")
         elif isinstance(entry, Attempted):
             kept.attempts.append(rows.attempt_text(entry.attempt))
         else:
@@ -113,8 +128,10 @@ class MemoryJournal:
         """Return what a resume needs. Without a snapshot yet, that is step 0 with the state ABSENT."""
         book = self.book(run)
         snapshot = self.snapshot(run, book.steps)
-        head = rows.unpack(self._run(run).head, RunHead)
-        return History(head, book, snapshot, list(self.decisions(run, snapshot.step)))
+        kept = self._run(run)
+        head = rows.unpack(kept.head, RunHead)
+        learned = None if kept.learned is None else Learned(kept.learned[0], rows.unpack(kept.learned[1], object))
+        return History(head, book, snapshot, list(self.decisions(run, snapshot.step)), learned)
 
     def decisions(self, run: str, start: int = 0) -> Iterator[Decided]:
         """Yield the decisions from step `start` on."""

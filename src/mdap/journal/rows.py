@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from mdap.core.errors import JournalError
-from mdap.core.history import Book, Decided, Entry, Opened, Snapshot
+from mdap.core.history import Book, Decided, Entry, Learned, Opened, Snapshot
 from mdap.core.records import Attempt, OpenBallot, Sample
 
 T = TypeVar("T")
@@ -77,6 +77,11 @@ def decision(step: int, action: str, votes: int | str, kind: str | None, change:
 def snapshot_row(run: int, entry: Snapshot) -> bytes:
     """Return a snapshot as the JSON array [run, step, state], the state being JSON inside of a string."""
     return _line((run, entry.step, pack(entry.state, f"the state of step {entry.step}")), "snapshot")
+
+
+def learned_row(run: int, entry: Learned) -> bytes:
+    """Return what a rule has learned as the JSON array [run, step, prior], the prior being JSON inside of a string."""
+    return _line((run, entry.step, pack(entry.prior, "what the rule has learned")), "learned")
 
 
 def decision_of(row: bytes) -> Decided:

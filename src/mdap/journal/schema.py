@@ -40,13 +40,13 @@ CREATE TABLE IF NOT EXISTS attempts (
 ) STRICT, WITHOUT ROWID;
 """
 
-COMMIT = "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+COMMIT = "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 # One statement is one transaction. SQLite runs it, commit and sync included, without the interpreter's lock; taken
 # apart, each statement would have to win that lock back from a busy event loop, which can take 5 ms every time.
 _BATCH = """
 CREATE TEMP VIEW batch AS SELECT NULL AS decisions, NULL AS snapshots, NULL AS samples, NULL AS attempts,
-    NULL AS row_steps, NULL AS row_ends, NULL AS acts, NULL AS books;
+    NULL AS row_steps, NULL AS row_ends, NULL AS acts, NULL AS learned, NULL AS books;
 CREATE TEMP TRIGGER commit_batch INSTEAD OF INSERT ON batch BEGIN
     INSERT INTO decisions SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
         json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]')
@@ -59,6 +59,8 @@ CREATE TEMP TRIGGER commit_batch INSTEAD OF INSERT ON batch BEGIN
     INSERT INTO attempts SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
         FROM json_each(new.attempts);
     {mapped}
+    REPLACE INTO learned SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+        FROM json_each(new.learned);
     REPLACE INTO books SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
         FROM json_each(new.books);
     {inside}

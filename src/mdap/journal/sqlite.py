@@ -11,7 +11,19 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from mdap.core.errors import JournalError
-from mdap.core.history import Acted, Attempted, Book, Decided, Entry, History, RowDecided, RowEnded, RunHead, Snapshot
+from mdap.core.history import (
+    Acted,
+    Attempted,
+    Book,
+    Decided,
+    Entry,
+    History,
+    Learned,
+    RowDecided,
+    RowEnded,
+    RunHead,
+    Snapshot,
+)
 from mdap.core.records import ABSENT, Attempt, Sample
 from mdap.journal import mapped, refusals, rows
 from mdap.journal.claim import RunLock, busy, is_held
@@ -141,6 +153,8 @@ class SqliteJournal(mapped.MappedReads):
             return writer.put((lane, entry, mapped.row_step(lane.number, entry), []))
         if isinstance(entry, RowEnded):
             return writer.put((lane, entry, mapped.row_end(lane.number, entry), []))
+        if isinstance(entry, Learned):
+            return writer.put((lane, entry, rows.learned_row(lane.number, entry), []))
         if isinstance(entry, Attempted):
             return writer.put((lane, entry, rows.attempt_text(entry.attempt).encode(), []))
         # It lives on in the book alone; a copy, because the writer folds it in when the caller may have changed it.
@@ -177,7 +191,8 @@ class SqliteJournal(mapped.MappedReads):
             book = self._load(run)[3]
             snapshot = self._snapshot(number, book.steps)
             tail = list(self._decisions(number, snapshot.step))
-        return History(head, book, snapshot, tail)
+            learned = self._learned(number)
+        return History(head, book, snapshot, tail, learned)
 
     def decisions(self, run: str, start: int = 0) -> Iterator[Decided]:
         """Yield the decisions from step `start` on; about a thousand are held at a time, and no lock in between."""
@@ -297,6 +312,12 @@ class SqliteJournal(mapped.MappedReads):
         )
         return Snapshot(found[0][0], rows.unpack(found[0][1], object)) if found else Snapshot(0, ABSENT)
 
+    def _learned(self, number: int) -> Learned | None:
+        if not self._read("SELECT 1 FROM sqlite_master WHERE name = 'learned'"):
+            return None
+        found = self._read("SELECT step, prior FROM learned WHERE run = ?", number)
+        return Learned(found[0][0], rows.unpack(found[0][1], object)) if found else None
+
     def _decisions(self, number: int, start: int) -> Iterator[Decided]:
         while page := self._read(
             "SELECT step, action, votes, kind, change FROM decisions WHERE run = ? AND step >= ? ORDER BY step LIMIT ?",
@@ -341,6 +362,7 @@ class SqliteJournal(mapped.MappedReads):
         row_steps: list[bytes] = []
         row_ends: dict[tuple[int, int], bytes] = {}
         acts: list[bytes] = []
+        learned: dict[int, bytes] = {}
         lanes: dict[int, _Lane] = {}
         for lane, entry, row, sample_rows in batch:
             lane.book.add(entry)
@@ -354,6 +376,8 @@ class SqliteJournal(mapped.MappedReads):
                 row_ends[lane.number, entry.item] = row
             elif isinstance(entry, Acted):
                 acts.append(mapped.act_row(lane.number, lane.entries, entry))
+            elif isinstance(entry, Learned):
+                learned[lane.number] = row
             elif isinstance(entry, Attempted):
                 attempts.append(rows.attempt_row(lane.number, lane.entries, row.decode()))
             elif row:
@@ -361,7 +385,7 @@ class SqliteJournal(mapped.MappedReads):
             if sample_rows:
                 samples += sample_rows
         books = [rows.book_row(lane.number, lane.entries, lane.book) for lane in lanes.values()]
-        parts = (decisions, snapshots, samples, attempts, row_steps, row_ends.values(), acts, books)
+        parts = (decisions, snapshots, samples, attempts, row_steps, row_ends.values(), acts, learned.values(), books)
         values = [rows.array(part) for part in parts]
         # What the log grows by, about: the rows, and two pages a run that hold more than what is new.
         self._pages += 2 + 2 * len(lanes) + sum(len(value) for value in values if value) // 4096
