@@ -21,7 +21,7 @@ from mdap.engine.rows import mark_of
 from mdap.engine.taskview import TaskView
 from mdap.parts import with_k
 from mdap.protocols import Journal
-from mdap.rowio import is_map
+from mdap.rowio import PLANNED, has_rows, is_planned
 from mdap.tasks.rulebook import rule as rule_named
 
 _KEY_CHARACTERS = 8
@@ -37,7 +37,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Waiting(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A step that waits for a person. `row` is that of a map, absent for a run of one task.
+    """A step that waits for a person. `row` is that of a map, or the branch of a plan, absent for a run of one task.
 
     `messages` are what was asked, `candidates` the answers by their votes, `remedies` what was tried before, and `why`
     says why it was not decided.
@@ -61,7 +61,7 @@ def waiting(journal: Journal, run: str | None = None) -> Iterator[Waiting]:
     heads = journal.heads() if run is None else [journal.head(run)]
     for head in heads:
         acts = journal.acts(head.id)
-        if is_map(head):
+        if has_rows(head):
             for ended in journal.row_ends(head.id):
                 if ended.status == "undecided" and ended.ballot is not None:
                     yield _waiting(head, ended.ballot, ended.reason, acts, ended.item)
@@ -133,7 +133,7 @@ class _Told:
         if k < 1:
             raise UsageError(f"k={k} is no margin", remedy="give 1 or more")
         book = self._journal.history(self._head.id).book
-        with_k(rule_named(book.epochs[-1][1]["rule"] if book.epochs else self._head.rule), k)
+        with_k(rule_named(book.epochs[-1][1]["rule"] if book.epochs else _rule(self._head, self._ballot)), k)
         most = (book.settings or self._head.settings)["max_samples"]
         ballot = msgspec.structs.replace(self._ballot, k=k, cap=self._ballot.taken + most, reason="")
         acted = self._act(f"k:{k}")
@@ -149,6 +149,10 @@ class _Told:
         if self._row is None:
             raise UsageError(
                 "a step of a chain cannot be skipped: the next one rests on it", remedy="accept a candidate or override"
+            )
+        if is_planned(self._head):
+            raise UsageError(
+                "a branch of a plan cannot be skipped: others rest on it", remedy="accept a candidate or override"
             )
         acted = self._act("skip")
         self._journal.append(self._head.id, RowEnded(self._row, "skipped", f"skipped by {self._by}"))
@@ -167,9 +171,11 @@ class _Told:
 def _open(journal: Journal, head: RunHead, step: int, row: int | None) -> OpenBallot:
     """Return the ballot that waits; raises UsageError where none does."""
     found: OpenBallot | None = None
-    if is_map(head):
+    if has_rows(head):
         if row is None:
-            raise UsageError(f"{head.id} is a map", remedy="say which row: --row N, as `mdap inbox` shows it")
+            raise UsageError(
+                f"{head.id} is a map, or has branches", remedy="say which row: --row N, as `mdap inbox` shows it"
+            )
         ended = next((ended for ended in journal.row_ends(head.id, row) if ended.item == row), None)
         if ended is not None and ended.status == "undecided":
             found = ended.ballot
@@ -179,6 +185,12 @@ def _open(journal: Journal, head: RunHead, step: int, row: int | None) -> OpenBa
         where = f"step {step} of {head.id}" + ("" if row is None else f", row {row},")
         raise UsageError(f"{where} does not wait for anybody", remedy="see what does: mdap inbox")
     return found
+
+
+def _rule(head: RunHead, ballot: OpenBallot) -> str:
+    """Return the rule that judges a ballot: that of its role, if the run has roles."""
+    rules: dict[str, str] = head.settings[PLANNED]["rules"] if is_planned(head) else {}
+    return rules.get(ballot.kind, head.rule)
 
 
 def _accepted(ballot: OpenBallot, name: str) -> tuple[bytes, Move]:
@@ -233,7 +245,7 @@ def _waiting(head: RunHead, ballot: OpenBallot, why: str, acts: list[Acted], row
         head.id,
         ballot.step,
         head.task,
-        head.rule,
+        _rule(head, ballot),
         why.replace("mdap show RUN", f"mdap show {head.id}"),
         tuple(candidates),
         ballot.messages,

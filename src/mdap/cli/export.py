@@ -20,20 +20,24 @@ def export(
 ) -> int:
     """Write the decisions of a run as JSON Lines; equal runs give equal bytes.
 
-    One object a step: step, kind, action, next_state, votes. No time and no id is in it, so a run that was stopped and
-    resumed gives what an uninterrupted one gives.
+    One object a step: step, kind, action, next_state, votes; of a plan, item (its branch) in place of next_state. No
+    time and no id is in it, so a run that was stopped and resumed gives what an uninterrupted one gives.
     """
     import msgspec
 
-    from mdap.cli.stored import stored_run
+    from mdap.branches import steps_of
+    from mdap.cli.stored import opened, read
+    from mdap.rowio import is_planned
 
     encode = msgspec.json.Encoder().encode
-    with stored_run(run, place) as (_, result, _):
+    with opened(place) as journal:
+        head = journal.head(run)
+        found = steps_of(journal, head.id) if is_planned(head) else read(journal, head.id).result.export()
         if output is None:
             sys.stdout.flush()
-            sys.stdout.buffer.writelines(encode(line) + b"\n" for line in result.export())
+            sys.stdout.buffer.writelines(encode(line) + b"\n" for line in found)
             sys.stdout.buffer.flush()
         else:
             with output.open("wb") as file:
-                file.writelines(encode(line) + b"\n" for line in result.export())
+                file.writelines(encode(line) + b"\n" for line in found)
     return 0

@@ -86,18 +86,21 @@ def _move(file: str) -> Move:
     return Move(read["action"], read.get("next_state", ABSENT))
 
 
-def _view(journal: Journal, run: str, row: int | None) -> TaskView:
-    """Return the task that an override is checked by."""
+def _view(journal: Journal, run: str, row: int | None) -> TaskView | None:
+    """Return the task that an override is checked by; None for a branch, whose task the journal does not name."""
     from itertools import islice
 
     from mdap.cli.map import Lines, factory_of, origin_of
     from mdap.core.errors import UsageError
     from mdap.engine.taskview import TaskView
+    from mdap.rowio import is_planned
     from mdap.tasks.catalog import restored
 
     head = journal.head(run)
     if row is None:
         return TaskView(restored(head.task, journal.snapshot(run, 0).state))
+    if is_planned(head):
+        return None
     origin = origin_of(head)
     line = next(islice(Lines(Path(origin["file"])), row, None), None)
     if line is None:

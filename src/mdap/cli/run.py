@@ -9,11 +9,11 @@ from cyclopts import Parameter
 
 from mdap.cli.base_url import with_base_url
 from mdap.cli.options import (
+    RULE,
     UNCHANGED,
     UNSET,
     USUAL_MONEY,
     USUAL_PLACE,
-    RULE,
     BaseUrl,
     CalibrationFile,
     Changeable,
@@ -128,6 +128,7 @@ def resume(
     from mdap import api
     from mdap.cli.driving import drive
     from mdap.cli.map import is_map, resume_map
+    from mdap.cli.planned import is_planned, resume_planned
     from mdap.cli.stored import existing
     from mdap.core.errors import UsageError
 
@@ -135,6 +136,11 @@ def resume(
     if is_map(run, place):
         return resume_map(
             run, model, changeable, money, place, again=retry_failed, json=json, verbose=verbose, quiet=quiet
+        )
+    if is_planned(run, place):
+        options = {**given(changeable), **money.options}
+        return resume_planned(
+            run, place, options, model=model, base_url=base_url, json=json, verbose=verbose, quiet=quiet
         )
     if retry_failed:
         raise UsageError(f"{run} is no map, and has no rows", remedy="leave --retry-failed out")

@@ -19,6 +19,7 @@ def show(
     /,
     *,
     step: Annotated[int | None, Parameter(help="Step to look at; the first one is 0.", converter=whole)] = None,
+    row: Annotated[int | None, Parameter(help="Of a plan: the branch to look at.", converter=whole)] = None,
     place: Place = USUAL_PLACE,
     json: Json = False,
 ) -> int:
@@ -28,9 +29,15 @@ def show(
     flagged. Samples of contested and undecided steps are recorded; --record samples, at the start, records all.
     """
     from mdap.cli.map_report import show_map
+    from mdap.cli.planned import show_planned
     from mdap.cli.report import print_json, print_result, print_step
     from mdap.cli.stored import stored_run
+    from mdap.core.errors import UsageError
 
+    if show_planned(run, step, row, place, json=json):
+        return 0
+    if row is not None:
+        raise UsageError(f"{run} has no branches", remedy="leave --row out")
     if show_map(run, place, json=json):
         return 0
     with stored_run(run, place) as stored:
@@ -89,12 +96,7 @@ def _recording(result: Result) -> str:
 
 
 def _decided(stored: Stored, step: int) -> dict[str, Any]:
-    from mdap.core.history import walk
-
-    journal, result, view = stored
-    near = journal.snapshot(result.run, step)
-    entries = walk(near.state, journal.decisions(result.run, near.step), view.replay)
-    state, entry, move = next(found for found in entries if found[1].step == step)
+    state, entry, move = stored.result.decision(step)
     return {
         "status": "decided",
         "kind": entry.kind,

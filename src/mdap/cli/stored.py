@@ -12,7 +12,7 @@ from mdap.engine.taskview import TaskView
 from mdap.journal import open_journal
 from mdap.protocols import Journal
 from mdap.result import Result
-from mdap.rowio import is_map
+from mdap.rowio import is_map, is_planned
 from mdap.tasks.catalog import task
 
 
@@ -50,9 +50,12 @@ def stored_run(run: str, place: Place) -> Iterator[Stored]:
 
 
 def read(journal: Journal, run: str) -> Stored:
-    """Return the run with this id; raises UsageError for a map, which is no chain of steps."""
+    """Return the run with this id; raises UsageError for a map or branches, which are no chain of steps."""
     head = journal.head(run)
     if is_map(head):
         raise UsageError(f"{run} is a map of rows", remedy=f"its rows are in its output; mdap show {run} counts them")
-    view = TaskView(task(head.task))
+    if is_planned(head):
+        raise UsageError(f"{run} is a run of branches", remedy=f"its steps are listed by mdap show {run}")
+    epochs = journal.history(head.id).book.epochs
+    view = TaskView(task(epochs[-1][1]["task"] if epochs else head.task))
     return Stored(journal, Result(journal, run, view), view)
