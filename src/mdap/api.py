@@ -164,8 +164,9 @@ async def resume(
             history = store.history(head.id)
             book = history.book
             stored = {**head.settings, **book.settings, **changed_settings(dict(changes))}
+            before = book.epochs[-1][1] if book.epochs else head.fingerprint
             parts = parts_of(
-                restored(head.task, store.snapshot(head.id, 0).state) if task is None else task,
+                restored(before["task"], store.snapshot(head.id, 0).state) if task is None else task,
                 head.model if model is None else model,
                 lambda _: Settings(**stored),
                 red_flags,
@@ -180,6 +181,8 @@ async def resume(
                     f"run {head.id} was started with something else:\n{changed}\n",
                     remedy=f"`mdap resume {head.id} --accept-changes` starts a new epoch at step {book.steps:,}",
                 )
+            if changed:
+                _check_known(history, before, now)
             if history.snapshot.state is ABSENT:  # killed after the run was made and before its start was durable
                 store.append(head.id, Snapshot(0, plain(parts.view.start())))
             before_prices = head.prices if book.prices is None else book.prices
@@ -189,6 +192,20 @@ async def resume(
                 await store.wait_durable(store.append(head.id, Epoch(book.steps, now)))
             calibrated = fitting(calibration, parts)
             return await _drive(store, head.id, parts, chosen, on_event, clock, _again(journal, store), calibrated)
+
+
+def _check_known(history: History, before: dict[str, str], now: dict[str, str]) -> None:
+    """Raise FingerprintChanged where another task would have to compute the states of what the one before decided."""
+    if all(before.get(part) == now[part] for part in ("task", "version")):
+        return
+    lost = [entry.step for entry in history.tail if entry.change is msgspec.UNSET]
+    if lost:
+        run, steps = history.head.id, history.book.steps
+        raise FingerprintChanged(
+            f"run {run} ended without a word at step {steps:,}: what follows from steps {lost[0]:,} to {lost[-1]:,} is "
+            "not stored, and only the task as it was can compute it",
+            remedy=f"put the task back and type `mdap resume {run} --max-steps {steps}`; then accept the change",
+        )
 
 
 async def _drive(

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
+from itertools import islice, pairwise
 from typing import Any, TypeAlias
 
 import msgspec
 
 from mdap.core.certificate import Certificate, certify
-from mdap.core.history import Book, Decided, History, RunHead, walk
+from mdap.core.errors import JournalError
+from mdap.core.history import Book, Decided, History, RunHead, stretches, walk
 from mdap.core.prices import UnitPrices, usd
-from mdap.core.records import Action, Move, Sample, State, Status
+from mdap.core.records import ABSENT, Action, Move, Sample, State, Status
 from mdap.engine.taskview import TaskView
 from mdap.protocols import Journal, Rule
 from mdap.tasks.rulebook import rule as rule_named
@@ -140,10 +142,30 @@ class Result:
 
     @property
     def decisions(self) -> Iterator[tuple[State, Decided, Move]]:
-        """Every decision in order as (state asked, stored entry, move)."""
+        """Every decision in order as (state asked, stored entry, move).
+
+        Raises JournalError at a step that another version of the task decided, if only `apply` gives the next state.
+        """
         with self._reopen() as journal:
-            start = journal.snapshot(self.run, 0).state
-            yield from walk(start, journal.decisions(self.run), self._view.replay)
+            state: State = ABSENT
+            found = stretches(self.head, self.book, *self._view.identity)
+            for (first, is_this), (end, _) in pairwise([*found, (self.steps, True)]):
+                near = journal.snapshot(self.run, first)
+                state = near.state if near.step == first else state
+                entries = islice(journal.decisions(self.run, first), end - first)
+                for asked, entry, move in walk(state, entries, self._view.replay, is_this=is_this):
+                    yield asked, entry, move
+                    state = move.next_state
+
+    def decision(self, step: int) -> tuple[State, Decided, Move]:
+        """Return one of the `decisions`, read from the snapshot before it; raises as they do."""
+        is_this = [is_this for first, is_this in stretches(self.head, self.book, *self._view.identity) if first <= step]
+        with self._reopen() as journal:
+            near = journal.snapshot(self.run, step)
+            entries = journal.decisions(self.run, near.step)
+            return next(
+                islice(walk(near.state, entries, self._view.replay, is_this=is_this[-1]), step - near.step, None)
+            )
 
     def samples_of(self, step: int) -> list[Sample]:
         """Return the recorded samples of one step."""
@@ -152,7 +174,10 @@ class Result:
 
     @property
     def wrong(self) -> int:
-        """Decisions that differ from the task's answer for the state asked; counted when first asked for."""
+        """Decisions that differ from the task's answer for the state asked; counted when first asked for.
+
+        Raises JournalError where not all of them can be read any more: see `decisions`.
+        """
         return len(self.wrong_steps)
 
     @property
@@ -184,7 +209,7 @@ class Result:
             }
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `--json` prints; `wrong` is absent where the task knows no answer, `cost` without prices.
+        """Return what `--json` prints; `wrong` is absent where it cannot be counted, `cost` without prices.
 
         The dollars of `cost` are text, for a number of JSON would round them.
         """
@@ -213,12 +238,22 @@ class Result:
         }
         if self.cost_usd is not None:
             figures["cost"] = {"usd": f"{self.cost_usd:f}", "prices": msgspec.to_builtins(self.prices)}
-        if hasattr(self._view.task, "answer"):
+        if self._is_countable:
             figures["wrong"] = self.wrong
         return figures
 
+    @property
+    def _is_countable(self) -> bool:
+        """Whether the task knows answers, and the journal the states that they are to."""
+        if not hasattr(self._view.task, "answer"):
+            return False
+        try:
+            return self.wrong >= 0
+        except JournalError:
+            return False
+
     def __str__(self) -> str:
-        wrong = f", wrong {self.wrong:,}" if hasattr(self._view.task, "answer") else ""
+        wrong = f", wrong {self.wrong:,}" if self._is_countable else ""
         return (
             f"{self.run}: {self.status}, {self.steps:,} steps, {self.votes_per_step:.3f} votes a step"
             f"{wrong}, {self.seconds:.2f} s"

@@ -298,16 +298,41 @@ class History(msgspec.Struct):
     learned: Learned | None = None
 
 
+def stretches(head: RunHead, book: Book, task: str, version: str) -> list[tuple[int, bool]]:
+    """Return, in order, the steps at which the task of a run changed, the first one 0, and whether it is this one then.
+
+    What one task decided must not be computed again by another: see `walk`.
+    """
+    found: list[tuple[int, bool]] = []
+    for step, fingerprint in [(0, head.fingerprint), *book.epochs]:
+        is_this = not book.epochs or (fingerprint.get("task"), fingerprint.get("version")) == (task, version)
+        if not found or found[-1][1] != is_this:
+            found.append((step, is_this))
+    return found
+
+
 def walk(
-    state: State, entries: Iterable[Decided], apply: Callable[[State, Action], State] | None
+    state: State,
+    entries: Iterable[Decided],
+    apply: Callable[[State, Action], State] | None,
+    *,
+    is_this: bool = True,
 ) -> Iterator[tuple[State, Decided, Move]]:
     """Yield (state asked, entry, move) for each stored decision, beginning at `state`.
 
-    `apply` is the task's; it is called where an entry stores no change. Raises JournalError where there is neither.
+    `apply` is the task's; it is called where an entry stores no change, but not if it `is_this` task no more that
+    decided them. Raises JournalError where nothing gives the next state.
     """
     for entry in entries:
         if entry.change is not msgspec.UNSET:
             after = patch(state, entry.change)
+        elif not is_this:
+            raise JournalError(
+                f"step {entry.step} was decided by the task as it was before a change that was accepted, and stores no "
+                "next state: this task cannot compute it",
+                remedy="read these steps with the task that the run had then",
+                step=entry.step,
+            )
         elif apply is not None:
             after = apply(state, entry.action)
         else:

@@ -48,6 +48,7 @@ class Log:
         self._learned: Callable[[], object] | None = None
         self._ahead: Ahead | None = None
         self._ahead_stored = Ahead()
+        self._reached: tuple[int, State] | None = None
         self.retried: dict[str, int] = {}
         self.state, self._past = _replay(history, view)
 
@@ -74,7 +75,10 @@ class Log:
 
     def past(self, step: Step) -> Decision | None:
         """Return the decision that the journal already holds for this step."""
-        return self._past.pop(step.index, None) if self._past else None
+        decision = self._past.pop(step.index, None) if self._past else None
+        if decision is not None:
+            self._reached = step.index + 1, decision.move.next_state
+        return decision
 
     async def commit(self, step: Step, decision: Decision, totals: Totals) -> None:
         """Hand a decision to the journal, and wait while too many are not durable yet."""
@@ -84,6 +88,7 @@ class Log:
                 self._journal.append(self._run, Learned(step.index, self._learned()))
         self.account(totals)
         self._last_ticket = self._journal.append(self._run, self._entry(step, decision, totals))
+        self._reached = step.index + 1, decision.move.next_state
         waiting, durable, now = self._waiting, self._journal.durable, self._clock.now()
         waiting.append((self._last_ticket, now))
         while waiting and waiting[0][0] <= durable:
@@ -115,6 +120,12 @@ class Log:
     def list_attempt(self, attempt: Attempt) -> None:
         """Hand over an attempt at a call; it becomes durable with whatever comes after it."""
         self._last_ticket = self._journal.append(self._run, Attempted(attempt))
+
+    def keep_state(self) -> None:
+        """Hand over the state that was reached: who goes on may have another `apply`, which must not compute it."""
+        if self._reached is not None:
+            step, state = self._reached
+            self._last_ticket = self._journal.append(self._run, Snapshot(step, plain(state)))
 
     def leave(self, poll: Poll, reason: str) -> None:
         """Hand over a ballot that is left open, with what it took."""

@@ -62,6 +62,8 @@ async def drive(
 
 
 async def _end(log: Log, meter: Meter, polls: dict[int, Poll], status: Status, reason: str) -> None:
+    if status != "done":
+        log.keep_state()
     for poll in polls.values():
         if poll.taken:
             log.leave(poll, reason)

@@ -45,6 +45,13 @@ class TaskView:
                 remedy="it is 'pair', or 'action' for a task with apply",
             )
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """How the task is written, or its class, and its version: what a fingerprint holds of it."""
+        kind = type(self.task)
+        spec = getattr(self.task, "spec", f"{kind.__module__}:{kind.__qualname__}")
+        return spec, str(getattr(self.task, "version", ""))
+
     def load(self, state: Any) -> State:
         """Return a stored state as the task wants it: a record if it names `state_type`, else JSON values."""
         return _typed(state, self.state_type)
