@@ -17,8 +17,10 @@ from mdap.core.events import Event, RowSettled, RunEnded, Started, StepDecided
 from mdap.core.records import Request, Response
 from mdap.journal import open_journal
 from mdap.models.failover import Failover
+from mdap.models.simulated import simulated
 from mdap.planned import Conduct, Role, conducting, origin_of
 from mdap.protocols import Journal
+from tests.mapping_support import Count
 from tests.planned_support import ROLES, Counted, Essay, Speaker, decided
 
 DONE = {"topic": "a", "text": ["a 0.3", "a 1.3"], "proposed": None, "reasons": []}
@@ -182,6 +184,26 @@ async def test_observers_hear_of_branches_and_of_what_planning_itself_says() -> 
     steps = sorted((e.item, e.decision.step, e.decision.kind) for e in heard if isinstance(e, StepDecided))
     assert steps == [(n, step, kind) for n in (0, 1) for step, kind in enumerate(["propose", "judge"] * 2)]
     assert sorted(e.row for e in heard if isinstance(e, RowSettled)) == [0, 1]
+
+
+class Paced:
+    """A simulated model that says how many of its calls were ever under way at once."""
+
+    def __init__(self, inner: Any, root: Paced | None = None) -> None:
+        self.inner, self.spec, self.root = inner, inner.spec, root or self
+        self.open = self.most = self.asked = 0
+
+    def bind(self, task: Any) -> Paced:
+        return Paced(self.inner.bind(task), self.root)
+
+    async def complete(self, request: Request) -> Response:
+        root = self.root
+        root.open, root.asked = root.open + 1, root.asked + 1
+        root.most = max(root.most, root.open)
+        await asyncio.sleep(0.001)
+        root.open -= 1
+        answer: Response = await self.inner.complete(request)
+        return answer
 
 
 # ---- how it ends, and goes on ----
@@ -353,7 +375,25 @@ async def test_a_run_that_is_not_what_it_was_is_not_gone_on_with(changed: dict[s
 async def test_a_branch_that_begins_otherwise_than_it_did_is_refused() -> None:
     journal = open_journal(None)
     error = await broken(BudgetReached, "a", journal=journal, budget_calls=4)
-    await broken(FingerprintChanged, "b", journal=journal, run=error.run, budget_calls=99)
+    refused = await broken(FingerprintChanged, "b", journal=journal, run=error.run, budget_calls=99)
+    assert "branch 0 does not begin as it did" in str(refused)
+
+
+async def test_an_error_names_the_branch_and_the_command_that_shows_its_step() -> None:
+    error = await broken(Undecided, "a", max_samples=3, journal=open_journal(None))
+    assert str(error).startswith("branch 0, step 1: 3 samples, votes [2, 1]")
+    assert f"`mdap show {error.run} --step 1 --row 0`" in error.remedy
+
+
+async def test_each_model_has_its_own_pace_and_a_simulated_one_the_task_of_its_branch() -> None:
+    models = [Paced(simulated(p=1.0, seed=n)) for n in range(2)]
+    roles = {"": Role(model=models[0], rule="ahead_by_k:3")}
+    async with conducting("counts", models[1], roles=roles, in_flight=2) as conduct, asyncio.TaskGroup() as group:
+        for item in range(6):
+            group.create_task(conduct.branch(item, Count({"a": item, "b": 3})))
+    assert models[0].most == 2
+    assert models[1].asked == 0
+    assert conduct.total().samples == 6 * 3 * 3
 
 
 async def test_only_what_is_part_of_the_identity_must_be_the_same() -> None:

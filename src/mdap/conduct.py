@@ -16,7 +16,7 @@ import msgspec
 
 from mdap import api
 from mdap.core.budget import Budget
-from mdap.core.errors import BudgetReached, MdapError, RedFlag, Stop, Undecided, UsageError
+from mdap.core.errors import BudgetReached, FingerprintChanged, MdapError, RedFlag, Stop, Undecided, UsageError
 from mdap.core.events import RowSettled, RunEnded, Started
 from mdap.core.history import Acted, Decided, Resumed, RowEnded, RunHead, Snapshot, Spend
 from mdap.core.prices import Tariff
@@ -118,6 +118,7 @@ class Conduct:
             raise
         except MdapError as error:
             self._leave(item, ride, _row_status(error), error.message)
+            _name_branch(error, item)
             raise
         finally:
             self._tasks.pop(item, None)
@@ -339,6 +340,16 @@ def _stored(journal: Journal, staged: Staged) -> tuple[dict[int, list[Decided]],
         if entry.mark:
             marks[entry.item] = entry.mark
     return past, marks, {ended.item: ended for ended in journal.row_ends(staged.head.id)}
+
+
+def _name_branch(error: MdapError, item: int) -> None:
+    """Let an error say which branch its step is one of."""
+    if isinstance(error, FingerprintChanged):
+        error.message = f"branch {item} does not begin as it did when the run began"
+        error.remedy = "begin a new run"
+    elif error.step is not None:
+        error.message = f"branch {item}, {error.message}"
+        error.remedy = error.remedy.replace(f"--step {error.step}", f"--step {error.step} --row {item}")
 
 
 def _row_status(error: MdapError) -> RowStatus:

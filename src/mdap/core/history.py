@@ -133,6 +133,8 @@ class Acted(msgspec.Struct, frozen=True, tag="acted"):
 
     `act` is a remedy as it is written (samples:400) or accept, override, k and skip with what was given; `by` names the
     person, empty for the run; `at` is an ISO 8601 time in UTC; `votes` and `reason` are those of the ballot then.
+    About a call of a tool: call:KEY, before it is made, with the call as `reason`; where nobody knows what came of it,
+    retry, or outcome with the outcome as JSON for a `reason`.
     """
 
     step: int
@@ -255,8 +257,11 @@ class Book(msgspec.Struct):
         self._counted(entry)
 
     def _of_role(self, kind: str, totals: Totals | None) -> None:
-        if totals is not None:
-            self.roles.setdefault(kind, Totals()).add(totals)
+        if totals is None:
+            return
+        if kind not in self.roles:
+            self.roles[kind] = Totals()
+        self.roles[kind].add(totals)
 
     def _counted(self, entry: Decided) -> None:
         if entry.totals is not None:
@@ -264,6 +269,8 @@ class Book(msgspec.Struct):
             self.seconds += entry.totals.elapsed
         if entry.condition is not None:
             self.condition = entry.condition
+        if not entry.votes:
+            return  # nobody voted: what a tool came to says nothing of how often votes are right
         seen = self.kinds.get(entry.kind)
         if seen is None:
             seen = self.kinds[entry.kind] = Seen()
