@@ -42,6 +42,7 @@ from mdap.engine.ruling import Ruling
 from mdap.engine.segment import drive
 from mdap.engine.stack import members, stacked
 from mdap.engine.taskview import TaskView
+from mdap.engine.tools import said_of, with_tools
 from mdap.engine.vote import Asking
 from mdap.engine.voting import do_voting
 from mdap.journal import open_journal
@@ -66,6 +67,7 @@ from mdap.protocols import Clock, Decide, Journal, Rule, Task
 from mdap.result import Reopen, Result
 from mdap.spare import SpareModels
 from mdap.tasks.catalog import restored
+from mdap.tools import GivenTools, task_with
 
 # A task that says neither how many steps it has nor when it is over still ends, and says so.
 MOST_STEPS = 100_000_000
@@ -85,6 +87,7 @@ async def run(
     free: bool = False,
     red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
+    tools: GivenTools = (),
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
     **options: Unpack[Options],
@@ -106,6 +109,7 @@ async def run(
     """
     with _remedies():
         asked, suits = combined(model, fallback, mix), choose_rule(k, rule)
+        task = task_with(tools, task)
         parts = parts_of(task, asked, lambda model: settings_of(model, dict(options), suits), red_flags, extra_flags)
         unit_prices = prices_of(parts, prices, free=free)
         calibrated = fitting(calibration, parts)
@@ -144,6 +148,7 @@ async def resume(
     free: bool = False,
     red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
+    tools: GivenTools = (),
     accept_changes: bool = False,
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
@@ -166,7 +171,7 @@ async def resume(
             stored = {**head.settings, **book.settings, **changed_settings(dict(changes))}
             before = book.epochs[-1][1] if book.epochs else head.fingerprint
             parts = parts_of(
-                restored(before["task"], store.snapshot(head.id, 0).state) if task is None else task,
+                task_with(tools, restored(before["task"], store.snapshot(head.id, 0).state) if task is None else task),
                 head.model if model is None else model,
                 lambda _: Settings(**stored),
                 red_flags,
@@ -296,7 +301,8 @@ def _wired(journal: Journal, history: History, parts: Parts, rule: Rule, emit: O
     # Who leads does not say what the next state is where a ballot is settled: asking ahead would ask in vain.
     is_ahead = settings.lookahead and view.settle is None
     remedy = remedied(ahead.decide if is_ahead else asked, settings.remedies, means)
-    decide = ruling.taught(durable(remedy, log, emit))
+    called = with_tools(remedy, view, said_of(journal.acts(head.id)), log, polls)
+    decide = ruling.taught(durable(called, log, emit))
     return _Wired(log, meter, polls, decide, ahead, spare)
 
 

@@ -207,7 +207,7 @@ def fingerprint_of(parts: Parts, rule: Rule) -> dict[str, str]:
         "rule": rule.spec,
         "flags": redflags.describe(parts.flags),
         "settings": msgspec.json.encode(parts.settings.identity()).decode(),
-    }
+    } | ({"tools": task.tool_names} if hasattr(task, "tool_names") else {})
 
 
 def with_k(rule: Rule, k: int) -> Rule:

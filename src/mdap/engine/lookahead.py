@@ -269,7 +269,8 @@ class Lookahead:
         """Return the step that follows if a branch ends in this state; None at the end of the task."""
         step = branch.poll.step
         try:
-            if self._view.is_done(state) or not self._may_ask(step.index + 1):
+            # What a tool does is done once, when the decision for it is durable, and never on a guess.
+            if self._view.is_done(state) or self._view.effect(state) or not self._may_ask(step.index + 1):
                 return None
             return Step(step.index + 1, state, self._view.kind(state), step.item)
         except TaskError:

@@ -33,7 +33,8 @@ class Slot:
 class Poll:
     """A ballot while it is open: its slots in the order asked. It outlives a stop as an `OpenBallot`.
 
-    `remedy` is what is being tried since its caps ran out; `cap`, in place of the run's, what a person granted it.
+    `remedy` is what is being tried since its caps ran out; `cap`, in place of the run's, what a person granted it. A
+    step that `waits` for a person's word is kept although nothing was asked.
     """
 
     def __init__(self, step: Step, rule: Rule, opened: OpenBallot | None = None) -> None:
@@ -46,6 +47,7 @@ class Poll:
         self.messages: tuple[Message, ...] = ()
         self.remedy = ""
         self.cap: int | None = None
+        self.waits = False
         self._k: int | None = None
         self._votes: dict[bytes, Vote] = {}
         self._groups: dict[bytes, bytes] = {}

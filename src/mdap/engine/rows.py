@@ -25,6 +25,7 @@ from mdap.engine.poll import Poll
 from mdap.engine.remedies import Means, remedied
 from mdap.engine.solution import generate_solution
 from mdap.engine.taskview import TaskView
+from mdap.engine.tools import Said, with_tools
 from mdap.engine.vote import Asking
 from mdap.protocols import Clock, Complete, Entries, Task
 
@@ -165,7 +166,7 @@ class Shared(msgspec.Struct, frozen=True):
 
     `view` makes a row's task; `vote` asks for the votes of one step, `reopened` opens a stored ballot again; `tasks`
     holds those of the rows now driven; `asking` is that of a row but for its view. `again`: rows that are undecided or
-    failed are tried once more.
+    failed are tried once more. `said` is what the journal holds of calls of tools.
     """
 
     whole: Whole
@@ -178,6 +179,7 @@ class Shared(msgspec.Struct, frozen=True):
     context: int | None
     emit: Emit
     again: bool
+    said: Said = msgspec.field(default_factory=dict)
 
 
 class Ride:
@@ -215,7 +217,8 @@ class Ride:
             return await shared.vote(asking, step, polls)
 
         means = Means(asking, polls, _vote, self._log.leave, self._log.act, shared.complete)
-        return durable(remedied(partial(_vote, asking), asking.settings.remedies, means), self._log, shared.emit)
+        asked = remedied(partial(_vote, asking), asking.settings.remedies, means)
+        return durable(with_tools(asked, self._view, shared.said, self._log, polls), self._log, shared.emit)
 
     async def walk(self) -> State:
         """Return the state in which the row is done."""
@@ -226,7 +229,7 @@ class Ride:
             raise TaskError(f"the row is not done after {self._limit:,} steps", remedy="raise --max-steps")
         decision = await self._decide(step)
         self.steps += 1
-        self.agreed += decision.votes[0]
+        self.agreed += sum(decision.votes[:1])
         self.dissent += sum(decision.votes[1:])
         return decision
 
@@ -234,7 +237,7 @@ class Ride:
         """Journal how far the row has come."""
         self._entries.status = status
         for poll in self._polls.values():
-            if poll.taken or status in SETTLED:
+            if poll.taken or poll.waits or status in SETTLED:
                 self._log.leave(poll, reason)
         if status in SETTLED and not self._polls:
             self._shared.whole.append(RowEnded(self._row.item, status, reason))
@@ -299,7 +302,7 @@ def _left(shared: Shared, row: Given, ride: Ride | None, status: RowStatus, erro
 def _settled(row: Given, status: RowStatus, reason: str) -> Row:
     """Return a row that is left as it stands."""
     votes = [decided.votes for decided in row.past]
-    agreed, dissent = sum(each[0] for each in votes), sum(sum(each[1:]) for each in votes)
+    agreed, dissent = sum(sum(each[:1]) for each in votes), sum(sum(each[1:]) for each in votes)
     return Row(row=row.item, status=status, reason=reason, steps=len(votes), agreed=agreed, dissent=dissent)
 
 

@@ -65,7 +65,7 @@ async def _end(log: Log, meter: Meter, polls: dict[int, Poll], status: Status, r
     if status != "done":
         log.keep_state()
     for poll in polls.values():
-        if poll.taken:
+        if poll.taken or poll.waits:
             log.leave(poll, reason)
     ended: Status = "error"
     try:

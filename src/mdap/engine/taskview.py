@@ -13,6 +13,7 @@ from mdap.core.foreign import Foreign
 from mdap.core.plain import encode, plain
 from mdap.core.prompting import prompt_of
 from mdap.core.records import ABSENT, Message, Move, Prompt, State, Vote
+from mdap.core.tooling import Outcome, ToolIntent
 from mdap.engine.judging import Judge
 from mdap.protocols import Task
 
@@ -35,10 +36,11 @@ class TaskView:
         self.settle = self._settled if getattr(task, "settle", None) is not None else None
         self.rank: Callable[[str, State], Sequence[Move]] | None = getattr(task, "rank", None)
         self._kind: Callable[[State], str] | None = getattr(task, "kind", None)
+        self._effect: Callable[[State], ToolIntent | None] | None = getattr(task, "effect", None)
         # `apply` between stored values: what a journal is read back with.
         self.replay: Callable[[Any, Any], Any] | None = None if self.apply is None else self._replay
         methods = ("start", "is_done", "kind", "prompt", "parse", "check", "apply", "key", "settle", "rank")
-        self._in = {name: Foreign(f"{type(task).__name__}.{name}") for name in methods}
+        self._in = {name: Foreign(f"{type(task).__name__}.{name}") for name in (*methods, "effect", "observe")}
         if self.vote_on not in ("action", "pair") or (self.vote_on == "action" and self.apply is None):
             raise TaskError(
                 f"vote_on={self.vote_on!r} of {type(task).__name__} is not possible",
@@ -76,6 +78,24 @@ class TaskView:
             return ""
         with self._in["kind"]:
             return self._kind(state)
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether states of this task may wait for a call of a tool."""
+        return self._effect is not None
+
+    def effect(self, state: State) -> ToolIntent | None:
+        """Return the call of a tool that this state waits for, in place of a vote."""
+        if self._effect is None:
+            return None
+        with self._in["effect"]:
+            return self._effect(state)
+
+    def observe(self, state: State, intent: ToolIntent, outcome: Outcome) -> State:
+        """Return the state in which it goes on once the call has come to something."""
+        task: Any = self.task
+        with self._in["observe"]:
+            return self.load(plain(task.observe(state, intent, outcome)))
 
     def prompt(self, state: State) -> Prompt:
         """Return the messages for a state with their digest."""
@@ -213,6 +233,9 @@ class TaskView:
 
     def _replay(self, state: Any, action: Any) -> Any:
         assert self.apply is not None
+        intent = None if self._effect is None else self.effect(self.load(state))
+        if intent is not None:
+            return plain(self.observe(self.load(state), intent, _typed(action, Outcome)))
         with self._in["apply"]:
             return plain(self.apply(self.load(state), _typed(action, self.action_type)))
 
