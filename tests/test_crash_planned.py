@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from mdap.core.errors import BudgetReached
 from mdap.core.records import Request, Response
 from mdap.journal.sqlite import SqliteJournal
 from mdap.planned import conducting
@@ -160,3 +161,41 @@ def test_a_run_of_branches_killed_at_random_moments_ends_as_if_it_never_was(tmp_
             lives.append(ended(path, notes))
         check_equal(path, notes, lives, whole)
     assert kills > 4
+
+
+def test_a_kill_counts_what_was_leased_and_the_budget_still_holds_for_all_roles(tmp_path: Path) -> None:
+    path, notes = tmp_path / "runs.db", tmp_path / "notes"
+    budget = 60
+
+    async def _limited(run: str | None, on_point: Any = None) -> None:
+        journal = SqliteJournal(path, on_point=on_point)
+        ways: dict[str, Any] = {"roles": ROLES, "journal": journal, "run": run}
+        if run is None:
+            ways["budget_calls"] = budget
+        try:
+            async with conducting("essays", Noted(notes, 0.001), **ways) as conduct, asyncio.TaskGroup() as group:
+                for number in range(10):
+                    group.create_task(conduct.branch(number, Essay(f"t{number}")))
+        finally:
+            journal.close()
+
+    def _die(name: str) -> None:
+        if name == "after-commit" and len(asked(notes)) > 20:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if child == 0:
+        try:
+            asyncio.run(_limited(None, _die))
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+    before = asked(notes)
+    journal = SqliteJournal(path)
+    run = journal.heads()[0].id
+    assert journal.history(run).book.spent.calls >= len(before) > 20
+    journal.close()
+    with pytest.raises(BudgetReached):
+        asyncio.run(_limited(run))
+    assert len(asked(notes)) <= budget
