@@ -11,6 +11,7 @@ from mdap.core.records import Finish, Message, Request, Response, Usage
 from mdap.models.http import Tape
 from mdap.models.profiles import PARAMETERS, Profile
 from mdap.models.remote import Remote, aborted, link
+from mdap.models.strict_schema import is_strict
 
 
 def openai(
@@ -40,6 +41,8 @@ class ChatCompletions(Remote):
     noun = "a chat completion"
     writes = frozenset(PARAMETERS)
     ending = "most base URLs end in /v1"
+    # The schema of the last request, which is that of all requests of a run, and whether it may be sent as strict.
+    _judged: tuple[Any, bool] = (None, False)
 
     def path(self) -> str:
         """Return the path of the endpoint."""
@@ -67,7 +70,9 @@ class ChatCompletions(Remote):
         if self.logprobs and profile.logprobs:
             body.logprobs = True
         if request.schema is not None and profile.json_schema:
-            told = {"name": "answer", "strict": True, "schema": request.schema}
+            if request.schema is not self._judged[0]:
+                self._judged = request.schema, is_strict(request.schema)
+            told = {"name": "answer", "strict": self._judged[1], "schema": request.schema}
             body.response_format = {"type": "json_schema", "json_schema": told}
         return _encode(body)
 
