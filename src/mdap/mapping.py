@@ -20,14 +20,14 @@ import msgspec
 from mdap import api
 from mdap.clock import LoopClock
 from mdap.core.budget import Budget
-from mdap.core.calibrated import Calibration
+from mdap.core.calibrated import Calibration, ModelCalibration
 from mdap.core.errors import BudgetReached, FingerprintChanged, JournalError, MdapError, UsageError
 from mdap.core.events import RowSettled, RunEnded, Started
 from mdap.core.fingerprint import differences
 from mdap.core.history import Resumed, RowDecided, RowEnded, RunHead, Snapshot, Spend
 from mdap.core.plain import plain
 from mdap.core.prices import Tariff
-from mdap.core.records import Decision, RowStatus, Status, Step
+from mdap.core.records import Decision, OpenBallot, RowStatus, Status, Step
 from mdap.core.redflags import RedFlagCheck, RedFlags
 from mdap.core.settings import Settings
 from mdap.engine.calling import Emit, Meter
@@ -38,8 +38,10 @@ from mdap.engine.growth import context_of
 from mdap.engine.inorder import InOrder
 from mdap.engine.ledger import listed
 from mdap.engine.poll import Poll
+from mdap.engine.rowruling import RowRuling
 from mdap.engine.rows import Given, PerRow, Shared, Whole, drive_row, given
 from mdap.engine.stack import Stack, over, stacked
+from mdap.engine.taskview import TaskView
 from mdap.engine.vote import Asking
 from mdap.engine.voting import do_voting
 from mdap.models.catalog import as_model
@@ -136,12 +138,16 @@ class _Chosen(msgspec.Struct, frozen=True):
 
 
 class _Plan(msgspec.Struct, frozen=True):
-    """A map that is in the journal: its head, its parts and rule, and the entry to begin with at a resume."""
+    """A map that is in the journal: its head, its parts and rule, and the entry to begin with at a resume.
+
+    `calibrated`: the figures to watch for a drift from.
+    """
 
     head: RunHead
     parts: Parts
     rule: Rule
     resumed: Resumed | None = None
+    calibrated: ModelCalibration | None = None
 
 
 def _begun(
@@ -170,7 +176,7 @@ def _begun(
         prices=prices_of(parts, chosen.prices, free=chosen.free),
     )
     store.create(head)
-    return _Plan(head, parts, rule)
+    return _Plan(head, parts, rule, calibrated=calibrated)
 
 
 def _taken_up(store: Journal, run: str, source: Source, chosen: _Chosen, changes: dict[str, Any]) -> _Plan:
@@ -190,7 +196,8 @@ def _taken_up(store: Journal, run: str, source: Source, chosen: _Chosen, changes
             f"map {head.id} was started with something else:\n{difference}\n", remedy="begin a new one"
         )
     prices = prices_of(parts, chosen.prices, head.prices if book.prices is None else book.prices, free=chosen.free)
-    return _Plan(head, parts, rule, Resumed(msgspec.to_builtins(parts.settings), prices))
+    resumed = Resumed(msgspec.to_builtins(parts.settings), prices)
+    return _Plan(head, parts, rule, resumed, api.fitting(chosen.calibration, parts))
 
 
 class _Map:
@@ -220,7 +227,8 @@ class _Map:
         # A map has no state of its own; the log that all rows share is one of the first row's task.
         history.snapshot = Snapshot(0, plain(source.first.start()))
         self._log = Log(journal, history, source.first, settings.record, clock)
-        self._emit: Emit = api.observed(on_event, None, plan.rule)
+        self._emit: Emit = api.observed(on_event, plan.calibrated, plan.rule)
+        self._ruling = RowRuling(plan.rule, _steps_of(head.total, source.first))
         self._meter = Meter(Budget(api.limits_of(settings), self._book.spent), clock, self._log.lease, self._emit)
         self._whole = Whole(journal, self._log, head, clock)
         self._spare: SpareModels
@@ -228,7 +236,7 @@ class _Map:
         self._out = InOrder(target.take, journal, WINDOW)
 
     def _made_shared(self, clock: Clock, *, again: bool) -> Shared:
-        parts, rule, source, log, emit = self._plan.parts, self._plan.rule, self._source, self._log, self._emit
+        parts, source, log, emit = self._plan.parts, self._source, self._log, self._emit
         settings, view = parts.settings, source.first
         assert view is not None
         around = listed(log.list_attempt) if settings.record == "samples" else None
@@ -256,20 +264,27 @@ class _Map:
             confide=confiding(settings),
         )
 
+        ruling = self._ruling
+
         async def _vote(asking: Asking, step: Step, polls: dict[int, Poll]) -> Decision:
-            return await do_voting(asking, rule, step, polls)
+            return await do_voting(asking, ruling.for_step(step), step, polls)
+
+        def _reopened(ballot: OpenBallot, view: TaskView, item: int) -> Poll:
+            step = Step(ballot.step, view.load(ballot.state), ballot.kind, item)
+            return api.reopened(ballot, view, ruling.for_step(step), item)
 
         return Shared(
             whole=self._whole,
             asking=asking,
             view=source.view,
             vote=_vote,
-            reopened=lambda ballot, view, item: api.reopened(ballot, view, rule, item),
+            reopened=_reopened,
             complete=self._spare.complete,
             tasks=self._tasks,
             context=context_of(source.model),
             emit=emit,
             again=again,
+            teach=ruling.teach if ruling.learns else None,
         )
 
     async def run(self) -> Mapped:
@@ -321,6 +336,9 @@ class _Map:
             if one is None:
                 return
             await self._out.place(one.item)
+            await self._ruling.reach(one.item)
+            if self._stopped is not None:
+                return
             row = await drive_row(self._shared, one, self._stop)
             if row is None:
                 continue
@@ -331,6 +349,7 @@ class _Map:
 
     def _stop(self, error: MdapError) -> None:
         self._stopped = self._stopped or error
+        self._ruling.release()
 
     def _outcome(self) -> tuple[Status, str]:
         if self._stopped is not None:
@@ -363,6 +382,12 @@ class _Map:
 
     def _mapped(self) -> Mapped:
         return mapped(self._journal.history(self._plan.head.id), self._target.rows)
+
+
+def _steps_of(rows: int | None, first: TaskView) -> int | None:
+    """Return the steps of all rows together, if both are known; rows that were added later are not among them."""
+    each: int | None = getattr(first.task, "steps", None)
+    return None if rows is None or each is None else max(1, rows * each)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

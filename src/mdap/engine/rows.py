@@ -23,6 +23,7 @@ from mdap.engine.durable import LONGEST_WAIT, MOST_WAITING, Log, durable
 from mdap.engine.growth import Growth
 from mdap.engine.poll import Poll
 from mdap.engine.remedies import Means, remedied
+from mdap.engine.rowruling import Tallies
 from mdap.engine.solution import generate_solution
 from mdap.engine.taskview import TaskView
 from mdap.engine.tools import Said, with_tools
@@ -165,7 +166,8 @@ class Shared(msgspec.Struct, frozen=True):
     """What all rows of a map share.
 
     `view` makes a row's task; `vote` asks for the votes of one step, `reopened` opens a stored ballot again; `tasks`
-    holds those of the rows now driven; `asking` is that of a row but for its view. `again`: rows that are undecided or
+    holds those of the rows now driven; `asking` is that of a row but for its view; `teach` is told what each row came
+    to, where that is learned from. `again`: rows that are undecided or
     failed are tried once more. `said` is what the journal holds of calls of tools.
     """
 
@@ -179,6 +181,7 @@ class Shared(msgspec.Struct, frozen=True):
     context: int | None
     emit: Emit
     again: bool
+    teach: Callable[[int, Tallies], None] | None = None
     said: Said = msgspec.field(default_factory=dict)
 
 
@@ -206,6 +209,7 @@ class Ride:
         if ballot is not None and ballot.step == len(row.past):
             self._polls[ballot.step] = shared.reopened(ballot, view, row.item)
         self.steps = self.agreed = self.dissent = 0
+        self.tallies: list[tuple[str, tuple[int, ...]]] = []
         self._limit = shared.asking.settings.max_steps or getattr(view.task, "steps", None) or _MOST_STEPS
         self._decide = self._stacked()
 
@@ -231,6 +235,8 @@ class Ride:
         self.steps += 1
         self.agreed += sum(decision.votes[:1])
         self.dissent += sum(decision.votes[1:])
+        if self._shared.teach is not None:
+            self.tallies.append((step.kind, decision.votes))
         return decision
 
     def leave(self, status: RowStatus, reason: str) -> None:
@@ -251,6 +257,7 @@ async def drive_row(shared: Shared, row: Given, stop: Callable[[MdapError], None
     """
     end = row.end
     if end is not None and end.status in SETTLED and not (shared.again and end.status != "skipped"):
+        _teach(shared, row, [(decided.kind, decided.votes) for decided in row.past])
         return _settled(row, end.status, end.reason)
     ride: Ride | None = None
     try:
@@ -270,13 +277,21 @@ async def drive_row(shared: Shared, row: Given, stop: Callable[[MdapError], None
     except MdapError as error:
         status: RowStatus = "undecided" if isinstance(error, Undecided) else "error"
         own = status == "undecided" or _is_of_the_row(error)
-        return _left(shared, row, ride, status if own else "interrupted", error)
+        left = _left(shared, row, ride, status if own else "interrupted", error)
+        _teach(shared, row, [] if ride is None else ride.tallies)
+        return left
     finally:
         shared.tasks.pop(row.item, None)
     if end is not None and end.status != "done":
         shared.whole.append(RowEnded(row.item, "done"))
+    _teach(shared, row, ride.tallies)
     result = plain(state)
     return Row(row=row.item, status="done", result=result, steps=ride.steps, agreed=ride.agreed, dissent=ride.dissent)
+
+
+def _teach(shared: Shared, row: Given, tallies: Tallies) -> None:
+    if shared.teach is not None:
+        shared.teach(row.item, tallies)
 
 
 def _left(shared: Shared, row: Given, ride: Ride | None, status: RowStatus, error: MdapError) -> Row:
