@@ -18,6 +18,7 @@ from yarl import URL
 from mdap.core.errors import ModelError, ModelRejected, UsageError
 from mdap.core.secrets import REDACTED, redacted
 from mdap.deadlines import Deadlines
+from mdap.models.wire import Wire, read_whole
 
 MAX_BODY = 10_000_000  # bytes; a step's reply has kilobytes, so ten megabytes come from something that is no model
 _LARGE = 1 << 20
@@ -80,7 +81,7 @@ class Endpoint:
         self._secret = secret
         self._timeout = timeout
         self._tape = tape
-        self._sessions: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, Deadlines]] = {}
+        self._lines: dict[asyncio.AbstractEventLoop, _Line] = {}
         if tape is not None and len(secret) >= _SHORTEST_KEY:
             tape.secrets.add(secret)
 
@@ -104,16 +105,15 @@ class Endpoint:
         return await self._tape.call(method, url.path, body, lambda: self._send(method, url, body, kind, most))
 
     async def _send(self, method: str, url: URL, body: bytes, kind: str = "", most: int = MAX_BODY) -> Reply:
-        session, deadlines = self._sessions.get(asyncio.get_running_loop()) or self._open()
-        # In one piece a megabyte would keep the event loop from everything else.
-        data = (body or None) if len(body) < _LARGE else io.BytesIO(body)
+        line = self._lines.get(asyncio.get_running_loop()) or self._open()
         try:
-            headers = {"Content-Type": kind} if kind else None
-            with deadlines.begin():
-                async with session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
-                    whole = await _whole(response, most)
-                    if whole is not None:
-                        return Reply(response.status, response.headers, whole)
+            with line.deadlines.begin():
+                if url is self.url and len(body) < _LARGE:
+                    status, headers, whole = await line.wire.post(body, most)
+                else:
+                    status, headers, whole = await _request(line.session, method, url, body, kind, most)
+            if whole is not None:
+                return Reply(status, headers, whole)
             failure: ModelError = ModelRejected(
                 f"{url} sent more than {most:,} bytes: cut off", kind="too-large", remedy=_CHECK
             )
@@ -125,8 +125,8 @@ class Endpoint:
     async def close(self) -> None:
         """Close the connections of the running loop, and those of loops that have ended."""
         running = asyncio.get_running_loop()
-        for loop in [loop for loop in self._sessions if loop is running or loop.is_closed()]:
-            await self._sessions.pop(loop)[0].close()
+        for loop in [loop for loop in self._lines if loop is running or loop.is_closed()]:
+            await self._lines.pop(loop).session.close()
 
     def refusal(self, reply: Reply, told: str, *, remedy: str, wait: float | None = None) -> ModelError:
         """Return the error for a reply with an error status; `told` is what its server says, cut and without the key.
@@ -157,17 +157,21 @@ class Endpoint:
         text = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * MAX_TOLD]).split())
         return text if len(text) <= MAX_TOLD else text[: MAX_TOLD - 1] + "…"
 
-    def _open(self) -> tuple[aiohttp.ClientSession, Deadlines]:
-        # No limit: how many calls are in flight is for the caller to say. No cookies: calls share nothing.
+    def _open(self) -> _Line:
+        loop = asyncio.get_running_loop()
+        # No limit: how many calls are in flight is for the caller to say.
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE)
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE),
+            connector=connector,
+            # No cookies: calls share nothing.
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=self._headers,
             # One timer watches all calls; the session would set one for each.
             timeout=aiohttp.ClientTimeout(),
         )
-        opened = self._sessions[asyncio.get_running_loop()] = session, Deadlines(self._timeout)
-        return opened
+        wire = Wire(self.url, self._headers, connector, loop)
+        line = self._lines[loop] = _Line(session, wire, Deadlines(self._timeout))
+        return line
 
     def _failure(self, error: Exception) -> ModelError:
         _, kind, said, remedy = next(row for row in _FAILURES if isinstance(error, row[0]))
@@ -178,16 +182,23 @@ class Endpoint:
         return (ModelRejected if hopeless else ModelError)(message, kind=kind, remedy=remedy)
 
 
-async def _whole(response: aiohttp.ClientResponse, most: int) -> bytes | None:
-    """Return the body, or None once it is over the limit: leaving the response then closes the connection."""
-    # Counted as it comes in, not by Content-Length: a compressed body is longer than it says.
-    parts, size = [], 0
-    while part := await response.content.readany():
-        parts.append(part)
-        size += len(part)
-        if size > most:
-            return None
-    return b"".join(parts)
+class _Line(NamedTuple):
+    """What calls go over on one event loop: the wire for what is posted to the endpoint, the session for all else."""
+
+    session: aiohttp.ClientSession
+    wire: Wire
+    deadlines: Deadlines
+
+
+async def _request(
+    session: aiohttp.ClientSession, method: str, url: URL, body: bytes, kind: str, most: int
+) -> tuple[int, Mapping[str, str], bytes | None]:
+    # In one piece a megabyte would keep the event loop from everything else.
+    data = (body or None) if len(body) < _LARGE else io.BytesIO(body)
+    headers = {"Content-Type": kind} if kind else None
+    async with session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
+        # Leaving a response that was not read to its end closes the connection.
+        return response.status, response.headers, await read_whole(response.content, most)
 
 
 def _no_such_host(why: Exception) -> bool:
