@@ -129,6 +129,21 @@ def test_a_role_may_be_taken_over_by_another_model_and_a_resume_knows_it() -> No
     assert judge.retries == {"dropped": 5}
 
 
+async def test_a_rule_that_weighs_votes_is_refused_in_a_role_where_nothing_says_how_sure_they_are() -> None:
+    judge = Speaker("judging")
+    role = Role(model=judge, rule="log_odds:0.9,steps=10")
+    error = await broken(UsageError, "a", roles={**ROLES, "judge": role})
+    assert "weighs votes by their confidence" in str(error)
+    assert judge.asked == []
+
+
+async def test_a_role_may_have_its_votes_weighed_by_how_sure_they_are() -> None:
+    sure = Speaker(says={"judge": "yes: definitely"})
+    role = Role(rule="log_odds:0.9,steps=10", confidence="text")
+    _, states = await conducted("a", model=sure, roles={**ROLES, "judge": role})
+    assert states[0]["text"] == ["a 0.0", "a 1.0"]
+
+
 # ---- what was taken ----
 
 

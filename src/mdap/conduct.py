@@ -23,6 +23,7 @@ from mdap.core.prices import Tariff
 from mdap.core.records import Decision, Move, Request, Response, RowStatus, State, Status, Step
 from mdap.engine.accounts import Accounts
 from mdap.engine.calling import Emit, Meter, retrying
+from mdap.engine.confiding import confiding
 from mdap.engine.drawing import drawing
 from mdap.engine.durable import Log
 from mdap.engine.growth import Growth, context_of
@@ -31,10 +32,12 @@ from mdap.engine.poll import Poll
 from mdap.engine.rows import Given, PerRow, Ride, Shared
 from mdap.engine.stack import Stack, over, stacked
 from mdap.engine.taskview import TaskView
+from mdap.engine.tools import said_of
+from mdap.engine.tools import said_of
 from mdap.engine.vote import Asking
 from mdap.engine.voting import do_voting
 from mdap.observers import Observer, warn
-from mdap.parts import Parts
+from mdap.parts import Parts, suited
 from mdap.protocols import Clock, Complete, Journal, Model, Rule, Task
 from mdap.roles import Cast, Casting, RoleTotals, total_of, totals_of
 from mdap.spare import SpareModels
@@ -231,6 +234,8 @@ class Conduct:
         where = step.item, step.kind
         if where not in self._growths:
             self._growths[where] = Growth(voice.context)
+            # Before its first call: only the task says whether its replies hold what the rule reads.
+            suited(voice.cast.rule, self._parts(voice.cast, asking.view))
         return msgspec.structs.replace(
             asking,
             complete=voice.complete if asking.complete is usual.complete else asking.complete,
@@ -238,7 +243,11 @@ class Conduct:
             settings=settings,
             growth=self._growths[where],
             watch=voice.watch,
+            confide=confiding(settings),
         )
+
+    def _parts(self, cast: Cast, view: TaskView) -> Parts:
+        return Parts(view, cast.model or self._staged.casting.models[0], cast.flags, cast.settings, owns_model=False)
 
     def _rule(self, kind: str) -> Rule:
         return self._staged.casting.of(kind).rule
@@ -273,8 +282,7 @@ class Conduct:
         return stacked(routed, settings, self._meter, self._clock, {}, self._emit, tariffs=tariffs, around=around)
 
     def _spare_models(self) -> SpareModels:
-        usual, models = self._staged.casting.usual, self._staged.casting.models
-        parts = Parts(TaskView(_NoSteps()), models[0], usual.flags, usual.settings, owns_model=False)
+        parts = self._parts(self._staged.casting.usual, TaskView(_NoSteps()))
         return SpareModels(parts, self._prices, self._stack, None)
 
     def _made_shared(self) -> Shared:
@@ -301,6 +309,7 @@ class Conduct:
             context=None,
             emit=self._emit,
             again=False,
+            said=said_of(self._acts),
         )
 
 

@@ -23,14 +23,14 @@ from mdap.models.catalog import as_model
 from mdap.parts import Asked, choose_rule, settings_of
 from mdap.protocols import Model, Rule
 
-_OVERRIDES = ("max_tokens", "first_temperature", "temperature", "max_samples", "redraws", "flag_tokens")
+_OVERRIDES = ("max_tokens", "first_temperature", "temperature", "max_samples", "redraws", "flag_tokens", "confidence")
 
 
 class Role(msgspec.Struct, frozen=True):
     """How steps of one kind are asked; what is not given is as for the run.
 
-    `flags` replace the run's red flags. `first_temperature`, `temperature` and `flag_tokens` may be None, which is a
-    value of theirs.
+    `flags` replace the run's red flags. `first_temperature`, `temperature`, `flag_tokens` and `confidence` may be None,
+    which is a value of theirs. A rule that learns from a run's decisions judges every step as it judges the first.
     """
 
     model: Asked | None = None
@@ -41,6 +41,7 @@ class Role(msgspec.Struct, frozen=True):
     max_samples: int | UnsetType = UNSET
     redraws: int | UnsetType = UNSET
     flag_tokens: int | UnsetType | None = UNSET
+    confidence: str | UnsetType | None = UNSET
     flags: Sequence[RedFlagCheck] | None = None
 
     def overrides(self) -> dict[str, Any]:

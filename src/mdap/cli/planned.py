@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mdap.protocols import Journal
 
 # How a run is gone on with, by its kind: module:function, called with an `Onward`; it returns the exit code.
-RESUMERS: dict[str, str] = {}
+RESUMERS: dict[str, str] = dict.fromkeys(("plan", "execute", "do"), "mdap.cli.doing:resume_doing")
 # Characters of an action in a list.
 MOST_SHOWN = 100
 
@@ -191,7 +191,7 @@ def _print(
     ]
     console.print(pairs(rows))
     for made in decided:
-        votes = " to ".join(map(str, made.votes))
+        votes = " to ".join(map(str, made.votes)) or "none"
         console.print(
             f"branch {made.item}  step {made.step}  {made.kind}  votes {votes}  {_short(made.action)}", soft_wrap=True
         )
