@@ -18,6 +18,7 @@ from mdap.core.events import StepDecided
 from mdap.core.plain import plain
 from mdap.core.records import Record, State, Status
 from mdap.core.redflags import RedFlagCheck
+from mdap.core.spec import unknown
 from mdap.observers import Observer
 from mdap.parts import Asked, Prices
 from mdap.planned import Conduct, Role, RoleTotals, conducting
@@ -222,6 +223,12 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
         return ("" if self.form == "text" else {}) if self.start is None else self.start
 
 
+# The parts of a brief that a kind of run has no use for.
+FOREIGN: dict[str, tuple[str, ...]] = {
+    "plan": ("execution", "form", "start", "attempts", "candidates"),
+    "execute": ("max_steps", "restarts", "prepend_steps", "check_step"),
+    "do": (),
+}
 # What a resume may change: caps, which no decision was made by.
 _CAPS = ("max_steps", "restarts", "attempts")
 ROLE_MODELS = ("planning_model", "plan_voting_model", "execution_model", "execution_voting_model")
@@ -237,6 +244,8 @@ class _Doing:
             raise UsageError("the prompt is empty", remedy="say what is to be done")
         own = {name: options.pop(name) for name in Brief.__struct_fields__ if name in options}
         self._kind, self._prompt, self._model = kind, prompt, model
+        for name in own.keys() & FOREIGN[kind]:
+            raise unknown(f"option of {kind}", name, own.keys() - FOREIGN[kind])
         self._brief = Brief(**own)
         self._models: dict[str, Asked | None] = {name: options.pop(name, None) for name in ROLE_MODELS}
         self._observers: Observer | Sequence[Observer] = options.pop("on_event", ())
@@ -430,14 +439,14 @@ def _check_planned(task: PlanTask, state: State) -> None:
         raise Rejected(
             f"{state['rejections']} proposals in a row were refused after {state['restarts']} restarts, {because}",
             reasons=reasons,
-            remedy="go on with `mdap resume RUN --restarts N`, N above that, or say more in the prompt",
+            remedy=f"go on with `mdap resume RUN --restarts {state['restarts'] + 2}`, or say more in the prompt",
         )
     if task.is_full(state):
         raise Rejected(
             f"the plan has {len(state['steps'])} steps, as many as it may, and judges say that it is not complete: "
             f"{'; '.join(reasons)}",
             reasons=reasons,
-            remedy="go on with `mdap resume RUN --max-steps N`, N above that",
+            remedy=f"go on with `mdap resume RUN --max-steps {2 * len(state['steps'])}`",
         )
 
 

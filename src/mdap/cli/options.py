@@ -191,6 +191,37 @@ class Fixed(Draws):
     ] = None
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Limits(Changeable):
+    """The settings that a resume may change, but for those of a single chain of steps."""
+
+    max_steps: Annotated[int | None, Parameter(parse=False)] = None
+    lookahead: Annotated[int | None, Parameter(parse=False)] = None
+    draft: Annotated[str | None, Parameter(parse=False)] = None
+    leader_first: Annotated[bool | None, Parameter(parse=False)] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Refusals:
+    """How often judges of a plan may refuse; None: not given."""
+
+    restarts: Annotated[
+        int | None, Parameter(help="Of a plan: times that it is begun anew.", group=CAPS, converter=whole)
+    ] = None
+    attempts: Annotated[
+        int | None, Parameter(help="Of a plan that is carried out: attempts at a batch.", group=CAPS, converter=whole)
+    ] = None
+
+    @property
+    def given(self) -> dict[str, int]:
+        """Those that were given."""
+        named = {"restarts": self.restarts, "attempts": self.attempts}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+AS_BEFORE = Refusals()
 UNCHANGED, UNSET, USUAL_DRAWS, USUAL_MONEY = Changeable(), Fixed(), Draws(), Money()
 
 

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from mdap.cli.base_url import with_base_url
 from mdap.cli.options import (
+    AS_BEFORE,
     RULE,
     UNCHANGED,
     UNSET,
@@ -23,6 +24,7 @@ from mdap.cli.options import (
     Money,
     Place,
     Quiet,
+    Refusals,
     Verbose,
     given,
 )
@@ -109,6 +111,7 @@ def resume(
     *,
     accept_changes: AcceptChanges = False,
     retry_failed: RetryFailed = False,
+    refusals: Refusals = AS_BEFORE,
     model: Annotated[str | None, Parameter(alias="-m", help="Another model than the run's own.")] = None,
     calibration: CalibrationFile = None,
     base_url: BaseUrl = None,
@@ -135,13 +138,15 @@ def resume(
     existing(place)
     if is_map(run, place):
         return resume_map(
-            run, model, changeable, money, place, again=retry_failed, json=json, verbose=verbose, quiet=quiet
+            run, model, changeable, money, place, tapes, again=retry_failed, json=json, verbose=verbose, quiet=quiet
         )
     if is_planned(run, place):
-        options = {**given(changeable), **money.options}
+        options = {**given(changeable), **money.options, **refusals.given}
         return resume_planned(
             run, place, options, model=model, base_url=base_url, json=json, verbose=verbose, quiet=quiet
         )
+    if refusals.given:
+        raise UsageError(f"{run} is no plan, and nothing is refused in it", remedy="leave --restarts or --attempts out")
     if retry_failed:
         raise UsageError(f"{run} is no map, and has no rows", remedy="leave --retry-failed out")
 

@@ -116,7 +116,7 @@ class CarryingOut:
             raise Rejected(
                 f"{named}: {len(after['refused'])} attempts were refused, the last one because: {'; '.join(reasons)}",
                 reasons=reasons,
-                remedy="go on with `mdap resume RUN --attempts N`, N above that, or change the plan",
+                remedy=f"go on with `mdap resume RUN --attempts {2 * len(after['refused'])}`, or change the plan",
             )
         return after["result"][0]
 
