@@ -465,3 +465,29 @@ async def test_a_run_of_another_sort_is_not_conducted() -> None:
     with pytest.raises(UsageError, match="of the kind essays, not plan"):
         async with conducting("plan", Speaker(), roles=ROLES, journal=journal, run=run):
             pass
+
+
+def test_the_time_of_branches_that_wait_at_the_same_time_counts_once() -> None:
+    class Slow(Speaker):
+        async def complete(self, request: Request) -> Response:
+            await asyncio.sleep(1.0)
+            return await super().complete(request)
+
+    journal = open_journal(None)
+    seen: list[float] = []
+
+    def _read(event: Event) -> None:
+        if isinstance(event, StepDecided):
+            (head,) = journal.heads()
+            seen.append(journal.history(head.id).book.seconds)
+
+    async def _run() -> Conduct:
+        async with conducting("essays", Slow(), roles=ROLES, journal=journal, on_event=_read) as conduct:
+            await written(conduct, "a", "b", "c", lines=1)
+        return conduct
+
+    conduct = run_virtual(_run())
+    # Four steps one after another, a second each; the judges of the first line are asked in two batches.
+    assert seen[-1] == pytest.approx(5.0, abs=0.5)
+    assert conduct.seconds == pytest.approx(seen[-1], abs=0.5)
+    assert conduct.total().seconds == pytest.approx(3 * 8.0, abs=0.5), "samples took longer than the run did"

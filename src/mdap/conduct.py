@@ -33,7 +33,6 @@ from mdap.engine.rows import Given, PerRow, Ride, Shared
 from mdap.engine.stack import Stack, over, stacked
 from mdap.engine.taskview import TaskView
 from mdap.engine.tools import said_of
-from mdap.engine.tools import said_of
 from mdap.engine.vote import Asking
 from mdap.engine.voting import do_voting
 from mdap.observers import Observer, warn
@@ -76,6 +75,8 @@ class Conduct:
             journal.append(head.id, staged.resumed)
         history = journal.history(head.id)
         self._book = history.book
+        self._before = self._book.seconds
+        self._seconds: float | None = None
         self._prices = head.prices if self._book.prices is None else self._book.prices
         history.snapshot = Snapshot(0, None)
         # A run of branches has no state of its own; the log that all of them share is one of no steps.
@@ -163,7 +164,7 @@ class Conduct:
     @property
     def seconds(self) -> float:
         """Seconds that the run has taken so far, over all segments."""
-        return self._book.seconds + self._meter.seconds
+        return self._before + (self._meter.seconds if self._seconds is None else self._seconds)
 
     # ---- the segment ----
 
@@ -179,7 +180,8 @@ class Conduct:
         try:
             await self.flush()
             await self._log.flush()
-            spent, seconds = self._meter.budget.spent, self._meter.seconds
+            spent = self._meter.budget.spent
+            seconds = self._seconds = self._meter.seconds
             self._log.retried.update(self._whole.unassigned())
             spend = Spend(spent.calls, spent.tokens, spent.seconds + seconds, spent.nano)
             self._log.end(status, spend, seconds, reason, dict(sorted(self._counts.items())))

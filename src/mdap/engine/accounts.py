@@ -23,6 +23,7 @@ class Accounts(Whole):
         self._cost: dict[tuple[int, int], int] = {}
         self._seconds: dict[tuple[int, int], float] = {}
         self._told: dict[str, dict[str, int]] = {}
+        self._timed = clock.now()
 
     def note(self, request: Request, cost: int) -> None:
         """Put down what a call cost, in nano-dollars, until its step is journaled."""
@@ -54,6 +55,9 @@ class Accounts(Whole):
             self.assigned += cost
             made.nano += cost
             made.seconds += taken
+            # Of the whole: a branch's own time would count what others took at the same time once more.
+            now = self.clock.now()
+            made.elapsed, self._timed = now - self._timed, now
             made.add(Totals(retries=self._new_retries(kind)))
 
     def unassigned(self) -> dict[str, int]:
