@@ -357,6 +357,17 @@ def test_a_model_that_judges_groups_all_candidates_in_one_call_and_the_answer_sa
     assert '"What is it?"' in model.prompts[0]
 
 
+@pytest.mark.parametrize("max_samples", [200, 2], ids=["decided", "undecided"])
+def test_what_the_judging_model_takes_is_among_the_tokens_of_the_answer(max_samples: int) -> None:
+    model = judge(by_first_letter)
+    replies = [Response(text, usage=Usage(7, 1)) for text in ("twelve", "a dozen", "Twelve", "twelve of them")]
+    answer = ask(*replies, key=judged(model), k=2, max_samples=max_samples)
+    assert answer.decided == (max_samples > 2)
+    calls = len(model.prompts)
+    assert calls > 0
+    assert answer.tokens == {"in": 7 * answer.samples + 100 * calls, "out": answer.samples + 10 * calls}
+
+
 def test_without_a_second_candidate_no_model_is_asked_to_judge() -> None:
     model = judge(by_first_letter)
     answer = ask("twelve", "twelve", key=judged(model), k=2, p=0.99)

@@ -14,7 +14,7 @@ from mdap.core.delta import diff
 from mdap.core.events import StepDecided
 from mdap.core.history import Acted, Attempted, Decided, Ended, History, Learned, Leased, Opened, Snapshot, Spend, walk
 from mdap.core.plain import plain
-from mdap.core.records import Attempt, Decision, Move, Record, Sample, State, Status, Step, Totals
+from mdap.core.records import Attempt, Decision, Move, Record, Sample, State, Status, Step, Totals, Usage
 from mdap.engine.calling import Emit
 from mdap.engine.lookahead import Ahead
 from mdap.engine.poll import Poll
@@ -49,6 +49,7 @@ class Log:
         self._ahead: Ahead | None = None
         self._ahead_stored = Ahead()
         self._reached: tuple[int, State] | None = None
+        self._judged = Usage() if view.judge is None else view.judge.usage
         self.retried: dict[str, int] = {}
         self.state, self._past = _replay(history, view)
 
@@ -101,6 +102,7 @@ class Log:
         totals.retries = self._new_retries()
         now = self._clock.now()
         totals.elapsed, self._timed = now - self._timed, now
+        self._add_judging(totals)
         if self._cost_of is not None:
             totals.nano = self._new_cost()
 
@@ -145,8 +147,18 @@ class Log:
         """Hand over the end of this segment; `rows`, of a map, counts its rows by where they stand."""
         totals = Totals(retries=self._new_retries(), nano=self._new_cost())
         self._add_ahead(totals)
+        self._add_judging(totals)
         ended = Ended(status, spend, seconds, reason, totals, self._new_condition(), rows)
         self._last_ticket = self._journal.append(self._run, ended)
+
+    def _add_judging(self, totals: Totals) -> None:
+        """Add what a model that groups candidates took: its calls are no samples, and are billed all the same."""
+        if self._view.judge is None:
+            return
+        used, before = self._view.judge.usage, self._judged
+        totals.tokens_in += used.tokens_in - before.tokens_in
+        totals.tokens_out += used.tokens_out - before.tokens_out
+        self._judged = used
 
     def _add_ahead(self, totals: Totals) -> None:
         new, old = self._ahead, self._ahead_stored
