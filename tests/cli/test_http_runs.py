@@ -18,7 +18,7 @@ from mdap.tasks.hanoi import hanoi
 from tests.cli.beside import beside
 from tests.cli.conftest import Terminal
 from tests.models import wires
-from tests.models.raw_server import RawServer, answering, http
+from tests.models.raw_server import RawServer, answering, completion, http
 
 TASK = "hanoi:disks=4"
 
@@ -334,3 +334,22 @@ def test_a_certificate_that_nobody_signed_is_said_to_be_one(
     assert said.code == 1
     assert "the certificate of 127.0.0.1 is not trusted" in said.err
     assert "SSL_CERT_FILE" in said.err
+
+
+def test_a_map_is_recorded_and_replayed_and_taken_up_again_with_a_cassette(mdap: Terminal) -> None:
+    Path("rows.jsonl").write_text("".join(f'{{"n": {n}}}\n' for n in range(3)), encoding="utf-8")
+    words = ("map", "rows.jsonl", "--prompt", "Is {n} a number?", "--one-of", "yes,no", "--model", "openai:any")
+    votes = ("--k", "2", "--output", "out.jsonl", "--in-flight", "1", "--quiet")
+    with giving(completion({"role": "assistant", "content": "yes"})) as server:
+        at = ("--base-url", server.url)
+        recorded = mdap(*words, *votes, *at, "--record-http", "calls.jsonl", "--budget-calls", "4")
+        assert recorded.code == 4
+        assert len(Path("calls.jsonl").read_bytes().splitlines()) == 4
+        more = mdap("resume", mdap.last(), "--budget-calls", "20", "--record-http", "more.jsonl", "--quiet")
+        assert more.code == 0
+        assert len(Path("more.jsonl").read_bytes().splitlines()) == 2
+    whole = Path("out.jsonl").read_bytes()
+    Path("all.jsonl").write_bytes(Path("calls.jsonl").read_bytes() + Path("more.jsonl").read_bytes())
+    assert mdap(*words, *votes, *at, "--replay-http", "all.jsonl").code == 0
+    assert Path("out.jsonl").read_bytes() == whole
+    assert "http=" not in mdap("runs", "--json").json[-1]["model"].replace("base_url=http", "")

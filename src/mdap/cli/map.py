@@ -30,6 +30,7 @@ from mdap.cli.options import (
     Verbose,
     given,
 )
+from mdap.cli.tapes import NO_TAPES, Tapes
 
 if TYPE_CHECKING:
     from mdap.cli.map_report import RowProgress
@@ -83,6 +84,7 @@ def map(
     money: Money = USUAL_MONEY,
     fixed: Fixed = UNSET,
     place: Place = USUAL_PLACE,
+    tapes: Tapes = NO_TAPES,
     json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -103,6 +105,7 @@ def map(
         with_base_url(model, base_url),
         asked,
         place,
+        tapes,
         again=retry_failed,
         json=json,
         verbose=verbose,
@@ -125,6 +128,7 @@ def resume_map(
     changeable: Changeable,
     money: Money,
     place: Place,
+    tapes: Tapes = NO_TAPES,
     *,
     again: bool,
     json: bool,
@@ -142,6 +146,7 @@ def resume_map(
         model or head.model,
         asked,
         place,
+        tapes,
         run=head.id,
         again=again,
         json=json,
@@ -247,6 +252,7 @@ def _drive(
     model: str,
     asked: dict[str, Any],
     place: Place,
+    tapes: Tapes,
     *,
     run: str | None = None,
     again: bool = False,
@@ -271,7 +277,8 @@ def _drive(
         work = mapping.map(
             factory,
             lines,
-            model,
+            # The map is known by the model alone: a cassette is no part of what a run is.
+            tapes.into(model),
             journal=journal,
             output=origin["output"] or _print,
             run=run,
