@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mdap.core.errors import UsageError
@@ -32,10 +33,14 @@ def step_of(stored: Stored, step: int) -> dict[str, Any]:
         raise UsageError(f"step {step} of {result.run} was not asked: {asked}", remedy=f"mdap show {result.run}")
     made: dict[str, Any] = {"run": result.run, "step": step, "rule": result.rule, "record": _recording(result)}
     made |= _decided(stored, step) if step < result.steps else _open(stored)
-    samples = stored.journal.samples(result.run, step)
-    numbers = _candidates(samples)
-    made["samples"] = [_sample(sample, numbers) for sample in samples]
+    made["samples"] = shown_samples(stored.journal.samples(result.run, step))
     return made
+
+
+def shown_samples(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Return the samples of one step as plain values, as `step_of` says; with `confidence` where that was asked for."""
+    numbers = _candidates(samples)
+    return [_sample(sample, numbers) for sample in samples]
 
 
 def _recording(result: Result) -> str:
@@ -78,7 +83,7 @@ def _messages(stored: Stored, state: Any) -> list[dict[str, str]]:
     return [{"role": m.role, "content": m.content} for m in stored.view.prompt(stored.view.load(state)).messages]
 
 
-def _candidates(samples: list[Sample]) -> dict[bytes, int]:
+def _candidates(samples: Sequence[Sample]) -> dict[bytes, int]:
     """Number the candidates: by their votes, equals as they appeared."""
     counts: dict[bytes, int] = {}
     for sample in samples:
@@ -95,6 +100,10 @@ def _sample(sample: Sample, numbers: dict[bytes, int]) -> dict[str, Any]:
         made["candidate"] = numbers[sample.key]
     if sample.model:
         made["model"] = sample.model
+    if sample.confidence is not None:
+        made["confidence"] = sample.confidence
+    if sample.second is not None:
+        made["second"] = sample.second
     return made | {
         "finish": sample.finish,
         "tokens_in": sample.tokens_in,

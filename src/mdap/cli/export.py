@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -20,19 +21,23 @@ def export(
 ) -> int:
     """Write the decisions of a run as JSON Lines; equal runs give equal bytes.
 
-    One object a step: step, kind, action, next_state, votes; of a plan, item (its branch) in place of next_state. No
-    time and no id is in it, so a run that was stopped and resumed gives what an uninterrupted one gives.
+    One object a step: step, kind, action, next_state, votes; of a plan, item (its branch) in place of next_state, of a
+    map, row. No time and no id is in it, so a run that was stopped and resumed gives what an uninterrupted one gives.
     """
     import msgspec
 
     from mdap.branches import steps_of
     from mdap.cli.stored import opened, read
-    from mdap.rowio import is_planned
+    from mdap.cli.map_report import row_steps
+    from mdap.rowio import is_map, is_planned
 
     encode = msgspec.json.Encoder().encode
     with opened(place) as journal:
         head = journal.head(run)
-        found = steps_of(journal, head.id) if is_planned(head) else read(journal, head.id).result.export()
+        if is_map(head):
+            found: Iterable[Any] = row_steps(journal, head.id)
+        else:
+            found = steps_of(journal, head.id) if is_planned(head) else read(journal, head.id).result.export()
         if output is None:
             sys.stdout.flush()
             sys.stdout.buffer.writelines(encode(line) + b"\n" for line in found)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from mdap.cli.exits import say
 from mdap.cli.report import listed_acts, pairs, plain_console, print_json, told_act
@@ -12,6 +13,7 @@ from mdap.core.remedy import addressed
 if TYPE_CHECKING:
     from mdap.cli.options import Place
     from mdap.core.history import RunHead
+    from mdap.protocols import Journal
     from mdap.rowio import Mapped
 
 
@@ -50,9 +52,14 @@ def report(result: Mapped, place: Place, *, json: bool, quiet: bool) -> None:
         say(f"next:  mdap resume {result.run}{place.flag}")
 
 
-def show_map(run: str, place: Place, *, json: bool) -> bool:
-    """Print a map, and return True; print nothing and return False for a run of one task."""
+def show_map(run: str, step: int | None, row: int | None, place: Place, *, json: bool) -> bool:
+    """Print a map, or a row of it, and return True; print nothing and return False for a run of one task.
+
+    Raises UsageError for a row, or a step of one, that was not asked.
+    """
+    from mdap.cli.map_row import show_row
     from mdap.cli.stored import opened
+    from mdap.core.errors import UsageError
     from mdap.result import standing
     from mdap.rowio import is_map, mapped
 
@@ -60,6 +67,11 @@ def show_map(run: str, place: Place, *, json: bool) -> bool:
         head = journal.head(run)
         if not is_map(head):
             return False
+        if row is not None:
+            show_row(journal, head, row, step, json=json)
+            return True
+        if step is not None:
+            raise UsageError(f"{head.id} is a map of rows", remedy=f"name one: mdap show {head.id} --row 0{place.flag}")
         result = mapped(standing(journal, head.id))
         acts = [f"row {act.item}, {told_act(act)}" for act in journal.acts(head.id)]
     if json:
@@ -67,6 +79,19 @@ def show_map(run: str, place: Place, *, json: bool) -> bool:
     else:
         _print_map(result, head, acts)
     return True
+
+
+def row_steps(journal: Journal, run: str) -> Iterator[dict[str, Any]]:
+    """Yield one JSON object a decided step of a map: row, step, kind, action, votes; equal for equal maps."""
+    for entry in journal.row_decisions(run):
+        made = entry.decided
+        yield {
+            "row": entry.item,
+            "step": made.step,
+            "kind": made.kind,
+            "action": made.action,
+            "votes": list(made.votes),
+        }
 
 
 def told(result: Mapped) -> str:

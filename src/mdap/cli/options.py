@@ -168,7 +168,7 @@ class Draws:
         Literal["logprobs", "ask", "ask:100", "text"] | None,
         _setting(
             "confidence",
-            "How sure each vote is, for rules that weigh votes: by log-probabilities, by a second call (0 or 1, or 0 to "
+            "How sure each vote is, for rules that weigh votes: by log-probabilities, by a second call (0 or 1; 0 to "
             "100), or by a heuristic on the words of the reply.",
             DRAWS,
             "logprobs|ask|ask:100|text",

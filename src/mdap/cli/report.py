@@ -175,6 +175,12 @@ def print_step(step: Mapping[str, Any]) -> None:
     samples = step["samples"]
     if not samples:
         console.print(_unrecorded(step))
+    print_samples(samples)
+
+
+def print_samples(samples: Iterable[Mapping[str, Any]]) -> None:
+    """Print the recorded samples of one step: each by its slot and redraw, with its vote or flag, and its text."""
+    console = plain_console()
     for sample in samples:
         console.print(_sample_head(sample))
         console.print(Padding(Text(sample["text"] or "(empty)"), (0, 0, 0, 4)))
@@ -197,7 +203,8 @@ def _sample_head(sample: Mapping[str, Any]) -> Text:
         said = (f"vote for {letter(sample['candidate'])}", "green" if sample["candidate"] == 0 else "red")
     cost = f"  ({sample['tokens_out']:,} tokens, {sample['latency']:.2f} s)" if sample["tokens_out"] else ""
     model = f"  {sample['model']}" if "model" in sample else ""
-    return Text.assemble(("  #" + name, "bold"), " ", said, cost, model)
+    sure = f", confidence {sample['confidence']:.2f}" if "confidence" in sample else ""
+    return Text.assemble(("  #" + name, "bold"), " ", said, sure, cost, model)
 
 
 def letter(candidate: int) -> str:

@@ -19,7 +19,7 @@ def show(
     /,
     *,
     step: Annotated[int | None, Parameter(help="Step to look at; the first one is 0.", converter=whole)] = None,
-    row: Annotated[int | None, Parameter(help="Of a plan: the branch to look at.", converter=whole)] = None,
+    row: Annotated[int | None, Parameter(help="The row of a map, or branch of a plan.", converter=whole)] = None,
     place: Place = USUAL_PLACE,
     json: Json = False,
 ) -> int:
@@ -36,10 +36,10 @@ def show(
 
     if show_planned(run, step, row, place, json=json):
         return 0
-    if row is not None:
-        raise UsageError(f"{run} has no branches", remedy="leave --row out")
-    if show_map(run, place, json=json):
+    if show_map(run, step, row, place, json=json):
         return 0
+    if row is not None:
+        raise UsageError(f"{run} has no rows", remedy="leave --row out")
     with stored_run(run, place) as stored:
         if step is not None:
             found = step_of(stored, step)
@@ -145,6 +145,10 @@ def _sample(sample: Sample, numbers: dict[bytes, int]) -> dict[str, Any]:
         made["candidate"] = numbers[sample.key]
     if sample.model:
         made["model"] = sample.model
+    if sample.confidence is not None:
+        made["confidence"] = sample.confidence
+    if sample.second is not None:
+        made["second"] = sample.second
     return made | {
         "finish": sample.finish,
         "tokens_in": sample.tokens_in,
