@@ -90,10 +90,10 @@ def test_one_step_of_one_branch_is_shown_with_its_samples(mdap: Terminal) -> Non
     assert (wrong.code, "no such step" in wrong.err) == (2, True)
 
 
-def test_rows_are_those_of_plans_alone(mdap: Terminal) -> None:
+def test_rows_are_those_of_maps_and_plans_alone(mdap: Terminal) -> None:
     mdap("run", "hanoi:disks=2", "--model", "simulated:p=1")
     refused = mdap("show", mdap.last(), "--row", "1")
-    assert (refused.code, "has no branches" in refused.err) == (2, True)
+    assert (refused.code, "leave --row out" in refused.err) == (2, True)
 
 
 def test_its_decisions_are_exported_and_equal_for_equal_runs(mdap: Terminal) -> None:
