@@ -177,7 +177,6 @@ async def resume(
                 red_flags,
                 extra_flags,
             )
-            before = book.epochs[-1][1] if book.epochs else head.fingerprint
             chosen = suited(choose_rule(None, before["rule"] if rule is None else rule), parts)
             now = fingerprint_of(parts, chosen)
             changed = differences(before, now)
