@@ -18,9 +18,9 @@ from mdap.core.records import ABSENT, Move
 from mdap.core.strictjson import read_json
 from mdap.mcp.allowed import CLIENT
 from mdap.mcp.desk import Desk
+from mdap.mcp.options import Cap, Few, K, Rule, Seed
 from mdap.mcp.pages import MOST_BYTES, listed, shortened, size_of
 from mdap.mcp.progress import Tell, told_of
-from mdap.mcp.runs import K, Rule
 from mdap.mcp.tool import LARGEST, Limit, Money, Offset, Run, given, made
 from mdap.parts import choose_rule
 from mdap.result import Result
@@ -30,8 +30,6 @@ Spec = Annotated[
 ]
 Chance = Annotated[float, Field(gt=0, le=1)]
 Amount = Annotated[float, Field(ge=0, le=1e15)]
-Few = Annotated[int | None, Field(ge=0, le=LARGEST)]
-Cap = Annotated[int | None, Field(ge=1, le=LARGEST)]
 Task = Annotated[str, Field(description="A task, such as hanoi:disks=5.", max_length=100_000)]
 
 
@@ -71,7 +69,7 @@ class AskTools:
         ] = None,
         max_samples: Cap = None,
         max_tokens: Cap = None,
-        seed: Annotated[int | None, Field(ge=-LARGEST, le=LARGEST)] = None,
+        seed: Seed = None,
         budget_calls: Few = None,
         budget_usd: Money = None,
     ) -> dict[str, Any]:
@@ -133,7 +131,7 @@ class AskTools:
             float, Field(description="Probability that the whole run is to be right.", gt=0, lt=1)
         ] = 0.95,
         steps: Cap = None,
-        seed: Annotated[int | None, Field(ge=-LARGEST, le=LARGEST)] = None,
+        seed: Seed = None,
         budget_calls: Few = None,
         budget_usd: Money = None,
     ) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from mdap.mcp.allowed import CLIENT, Allowed
 from mdap.models.client import Client, Mailbox
 from mdap.protocols import Journal
 from mdap.result import Result, standing
-from mdap.rowio import is_map
+from mdap.rowio import has_rows, is_map
 
 logger = logging.getLogger("mdap.mcp")
 T = TypeVar("T")
@@ -109,12 +109,11 @@ class Desk:
 
         A protocol cancels again and again until its handler is gone; a run writes its end in between.
         """
-        work = self._begin(coroutine)
-        try:
-            return await asyncio.shield(work.outcome)
-        except asyncio.CancelledError:
-            work.cancel()
-            raise
+        return await self._awaited(self._begin(coroutine))
+
+    async def outcome(self, live: Live) -> Any:
+        """Return what a run comes to; if whoever waits is cancelled, so is the run."""
+        return await self._awaited(live.work)
 
     async def launch(self, begin: Callable[[Observer], Coroutine[Any, Any, Any]], box: Mailbox | None) -> Live:
         """Begin a run, and return it once it has an id; raises what keeps it from beginning."""
@@ -130,7 +129,7 @@ class Desk:
         if isinstance(task, str):
             task = self.allowed.check_task(task)
         spec = self.allowed.check_model(model)
-        options = self._checked(options)
+        options = self.checked(options)
         box = None
         asked: Any = spec
         if spec == CLIENT:
@@ -148,21 +147,23 @@ class Desk:
             box,
         )
 
-    async def resume(self, run: str, **changes: Any) -> Live:
-        """Take up a run where its journal ends; `changes` are those of `mdap.resume`."""
+    def idle(self, run: str) -> RunHead:
+        """Return a stored run that this server does not drive; raises UsageError for one that it does."""
         head = self.head(run)
-        if is_map(head):
-            raise UsageError(f"run: {head.id} is a map of rows", remedy=f"go on with `mdap resume {head.id}`")
         if head.id in self.live:
             raise UsageError(f"run: {head.id} is being driven by this server", remedy="see it with run_status")
-        task = self.task_of(head)
+        return head
+
+    async def resume(self, head: RunHead, **changes: Any) -> Live:
+        """Take up a run where its journal ends; `changes` are those of `mdap.resume`."""
+        task = self.view(head).task
         box = None
         asked: Any = self.allowed.check_model(head.model)
         self.allowed.check_rule(head.rule)
         if head.model == CLIENT:
             box = Mailbox()
             asked = Client(box)
-        changes = self._checked(changes)
+        changes = self.checked(changes)
         return await self.launch(
             lambda heard: api.resume(head.id, journal=self.journal, task=task, model=asked, on_event=heard, **changes),
             box,
@@ -199,16 +200,18 @@ class Desk:
         return self.allowed.restore(head.task, self.journal.snapshot(head.id, 0).state)
 
     def view(self, head: RunHead) -> TaskView:
-        """Return the task of a stored run as it is read by; raises UsageError for a map, which has many."""
-        if is_map(head):
-            raise UsageError(f"run: {head.id} is a map of rows", remedy="its rows are in its output")
+        """Return the task of a stored run as it is read by; raises UsageError for a map or a plan, which has none."""
+        if has_rows(head):
+            kind = "a map of rows" if is_map(head) else "made of branches"
+            raise UsageError(f"run: {head.id} is {kind}", remedy=f"look at it with `mdap show {head.id}`")
         return TaskView(self.task_of(head))
 
     def result(self, head: RunHead) -> Result:
         """Return a run as its journal holds it."""
         return Result(self.journal, head.id, self.view(head))
 
-    def _checked(self, options: dict[str, Any]) -> dict[str, Any]:
+    def checked(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of a run; raises UsageError where they name a model that a client may not use."""
         if "remedies" in options:
             options = {**options, "remedies": self.allowed.check_remedies(options["remedies"])}
         if "draft" in options:
@@ -216,6 +219,13 @@ class Desk:
         if isinstance(options.get("rule"), str):
             self.allowed.check_rule(options["rule"])
         return options
+
+    async def _awaited(self, work: Work[T]) -> T:
+        try:
+            return await asyncio.shield(work.outcome)
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
 
     def _begin(self, coroutine: Coroutine[Any, Any, T]) -> Work[T]:
         if self._closing or len(self._works) >= self._most:

@@ -11,37 +11,16 @@ import msgspec
 from mcp.server.mcpserver.tools import Tool
 from pydantic import Field
 
-from mdap import asked
+from mdap import asked, branches
 from mdap.core.errors import UsageError
 from mdap.core.history import RunHead, walk
 from mdap.core.prices import usd
+from mdap.mcp import planned
 from mdap.mcp.desk import Desk, Live
+from mdap.mcp.options import Resume, Start
 from mdap.mcp.pages import listed, part_of, shortened
-from mdap.mcp.tool import LARGEST, Count, Limit, Money, Offset, Run, given, made
-
-K = Annotated[
-    int | None, Field(description="Votes by which the winner must lead; 3 without `k` and `rule`.", ge=1, le=10_000)
-]
-Rule = Annotated[str | None, Field(description="A stopping rule in place of k, such as first_to_k:3.", max_length=200)]
-ModelSpec = Annotated[
-    str | None,
-    Field(
-        description="Such as openai:gpt-4.1-mini or simulated:p=0.9; `client`: you answer the prompts yourself, by "
-        "next_steps and submit_votes, without any key. Without it: the server's own model.",
-        max_length=1_000,
-    ),
-]
-Cap = Annotated[int | None, Field(ge=1, le=LARGEST)]
-Few = Annotated[int | None, Field(ge=0, le=LARGEST)]
-Seconds = Annotated[float | None, Field(gt=0, le=1e9)]
-Heat = Annotated[float | None, Field(ge=0, le=10)]
-Remedies = Annotated[
-    list[str] | None,
-    Field(
-        description="What is done about a step that its caps leave undecided: samples:N, prompt, model:SPEC.",
-        max_length=20,
-    ),
-]
+from mdap.mcp.tool import LARGEST, Limit, Offset, Run, given, made
+from mdap.rowio import is_planned
 
 
 class RunTools:
@@ -53,60 +32,35 @@ class RunTools:
     def tools(self) -> list[Tool]:
         """Return the tools."""
         return [
-            made(self.run_start),
+            made(self.run_start, arguments=Start),
             made(self.run_status, reads=True),
             made(self.run_result, reads=True),
             made(self.run_cancel, destroys=True),
-            made(self.run_resume),
+            made(self.run_resume, arguments=Resume),
             made(self.runs, reads=True),
         ]
 
-    async def run_start(
-        self,
-        task: Annotated[str | None, Field(description="A task, such as hanoi:disks=5.", max_length=100_000)] = None,
-        question: Annotated[
-            str | None, Field(description="In place of a task: one question.", max_length=1_000_000)
-        ] = None,
-        one_of: Annotated[
-            list[str] | None, Field(description="The answers that a question has.", max_length=1_000)
-        ] = None,
-        model: ModelSpec = None,
-        k: K = None,
-        rule: Rule = None,
-        seed: Annotated[int | None, Field(ge=-LARGEST, le=LARGEST)] = None,
-        max_samples: Cap = None,
-        redraws: Few = None,
-        retries: Few = None,
-        timeout: Seconds = None,  # noqa: ASYNC109 (a setting of the run)
-        max_tokens: Cap = None,
-        max_steps: Cap = None,
-        in_flight: Cap = None,
-        lookahead: Few = None,
-        first_temperature: Heat = None,
-        temperature: Heat = None,
-        budget_calls: Few = None,
-        budget_tokens: Few = None,
-        budget_seconds: Seconds = None,
-        budget_usd: Money = None,
-        free: Annotated[bool | None, Field(description="What has no price costs nothing.")] = None,
-        remedies: Remedies = None,
-        record: Literal["samples", "contested", "none"] | None = None,
-    ) -> dict[str, Any]:
-        """Begin a long run and return its id at once; the run goes on in the server. Every step of the task is decided
-        by votes of small model calls, or is openly undecided.
+    async def run_start(self, **arguments: Any) -> dict[str, Any]:
+        """Begin a long run and return its id at once; the run goes on in the server. Every step of a task is decided
+        by votes of small model calls, or is openly undecided. A prompt is planned and carried out, step by step.
 
         Look at it with run_status, read it with run_result. It is kept on disk: after a cancel, a budget or a crash
         run_resume goes on where it was. With model=client you answer the prompts: next_steps, submit_votes.
         """
-        options = given(
-            k=k, rule=rule, seed=seed, max_samples=max_samples, redraws=redraws, retries=retries, timeout=timeout,
-            max_tokens=max_tokens, max_steps=max_steps, in_flight=in_flight, lookahead=lookahead,
-            first_temperature=first_temperature, temperature=temperature, budget_calls=budget_calls,
-            budget_tokens=budget_tokens, budget_seconds=budget_seconds, budget_usd=budget_usd, free=free,
-            remedies=remedies, record=record,
-        )  # fmt: skip
-        live = await self._desk.start(_asked_for(task, question, one_of), model, **options)
-        return self._begun(live)
+        options = given(**arguments)
+        about = {name: options.pop(name, None) for name in ("task", "question", "prompt")}
+        if sum(value is not None for value in about.values()) != 1:
+            raise UsageError("task, question, prompt: give one of them", remedy="such as task='hanoi:disks=5'")
+        _check_belongs(options, about)
+        model = options.pop("model", None)
+        if about["prompt"] is not None:
+            steps = options.pop("plan", None)
+            kind = "do" if steps is None else "execute"
+            return self._begun(await planned.begin(self._desk, kind, about["prompt"], steps, model, **options))
+        task: Any = about["task"]
+        if task is None:
+            task = asked.prepare(str(about["question"]), one_of=options.pop("one_of", None)).question
+        return self._begun(await self._desk.start(task, model, **options))
 
     async def run_status(self, run: Run) -> dict[str, Any]:
         """Say in few words how a run stands: status, decided steps of how many, calls, flags, cost, and what to do
@@ -134,7 +88,12 @@ class RunTools:
         figures = {"run": head.id, "status": self._desk.standing(head.id).book.status}
         if part == "steps":
             return figures | listed(self._decisions(head, offset), offset, limit, shrink=_without_states)
-        whole = self._desk.result(head).state if part == "result" else self._decision(head, step)
+        if part == "step":
+            whole = self._decision(head, step)
+        elif is_planned(head):
+            whole = _planned((await planned.reached(self._desk, head)).to_dict())
+        else:
+            whole = self._desk.result(head).state
         return figures | part_of(json.dumps(msgspec.to_builtins(whole), ensure_ascii=False), offset)
 
     async def run_cancel(self, run: Run) -> dict[str, Any]:
@@ -143,31 +102,15 @@ class RunTools:
         """
         return standing_of(self._desk, self._desk.head(await self._desk.cancel(run)))
 
-    async def run_resume(
-        self,
-        run: Run,
-        max_samples: Cap = None,
-        redraws: Few = None,
-        retries: Few = None,
-        timeout: Seconds = None,  # noqa: ASYNC109 (a setting of the run)
-        max_steps: Cap = None,
-        in_flight: Cap = None,
-        lookahead: Few = None,
-        budget_calls: Few = None,
-        budget_tokens: Few = None,
-        budget_seconds: Seconds = None,
-        budget_usd: Money = None,
-        remedies: Remedies = None,
-    ) -> dict[str, Any]:
+    async def run_resume(self, run: str, **arguments: Any) -> dict[str, Any]:
         """Go on with a run where it ended: after run_cancel, a crash, a budget (give a larger one) or an undecided step
         (give more max_samples, or resolve it first). A decided step is never asked again. Returns at once.
         """
-        changes = given(
-            max_samples=max_samples, redraws=redraws, retries=retries, timeout=timeout, max_steps=max_steps,
-            in_flight=in_flight, lookahead=lookahead, budget_calls=budget_calls, budget_tokens=budget_tokens,
-            budget_seconds=budget_seconds, budget_usd=budget_usd, remedies=remedies,
-        )  # fmt: skip
-        return self._begun(await self._desk.resume(run, **changes))
+        head = self._desk.idle(run)
+        changes = given(**arguments)
+        if is_planned(head):
+            return self._begun(await planned.take_up(self._desk, head, changes))
+        return self._begun(await self._desk.resume(head, **changes))
 
     async def runs(self, offset: Offset = 0, limit: Limit = 20) -> dict[str, Any]:
         """List the runs that there are, the newest first, those begun on the command line, too."""
@@ -187,7 +130,11 @@ class RunTools:
         return found
 
     def _decisions(self, head: RunHead, start: int) -> Iterator[dict[str, Any]]:
-        """Yield the decisions from step `start` on, from the snapshot nearest to it."""
+        """Yield the decisions from step `start` on, from the snapshot nearest to it; of branches, one after another."""
+        if is_planned(head):
+            for place, made in enumerate(islice(branches.steps_of(self._desk.journal, head.id), start, None), start):
+                yield {"place": place, **msgspec.to_builtins(made)}
+            return
         journal, view = self._desk.journal, self._desk.view(head)
         near = journal.snapshot(head.id, start)
         entries = walk(near.state, journal.decisions(head.id, near.step), view.replay)
@@ -246,21 +193,23 @@ def _next(told: dict[str, Any], live: Live | None) -> str:
             return f"run_resume(run={run!r})"
 
 
-def _asked_for(task: str | None, question: str | None, one_of: list[str] | None) -> Any:
-    if (task is None) == (question is None):
-        raise UsageError("task, question: give one of them", remedy="such as task='hanoi:disks=5'")
-    if question is None:
-        if one_of is not None:
-            raise UsageError("one_of: only a question has answers to choose from", remedy="leave it out")
-        return task
-    return asked.prepare(question, one_of=one_of).question
+_BELONGS = {"one_of": "question", "plan": "prompt", "batch_size": "prompt", "format": "prompt"}
+
+
+def _check_belongs(options: dict[str, Any], about: dict[str, Any]) -> None:
+    """Raise UsageError for an argument that has no meaning here."""
+    for name, wanted in _BELONGS.items():
+        if name in options and about[wanted] is None:
+            raise UsageError(f"{name}: it goes with {wanted}", remedy=f"leave it out, or give {wanted}")
 
 
 def _without_states(decision: dict[str, Any]) -> dict[str, Any]:
     """Return a decision that no page could hold without what makes it long."""
-    return {name: decision[name] for name in ("step", "kind", "votes")} | {
-        "left_out": "too long for a page: run_result(part='step')"
-    }
+    kept = [name for name in ("place", "item", "step", "kind", "votes") if name in decision]
+    return {name: decision[name] for name in kept} | {"left_out": "too long for a page: run_result(part='step')"}
 
 
-__all__ = ["Count", "RunTools", "standing_of"]
+def _planned(outcome: dict[str, Any]) -> dict[str, Any]:
+    """Return what planning or carrying out came to; how the run stands is said beside it."""
+    kept = {name: value for name, value in outcome.items() if name not in ("run", "status", "reason", "totals")}
+    return kept | ({"plan": _planned(kept["plan"])} if kept.get("plan") else {})

@@ -7,6 +7,7 @@ from mcp.server.mcpserver import MCPServer
 from mdap.clock import LoopClock
 from mdap.mcp.asking import AskTools
 from mdap.mcp.desk import Desk
+from mdap.mcp.drop_in import MakerTools
 from mdap.mcp.guides import add_prompts, add_resources
 from mdap.mcp.runs import RunTools
 from mdap.mcp.votes import VoteTools
@@ -22,7 +23,12 @@ One question: ask. Before paying: estimate, calibrate. Steps that wait for a dec
 
 def made_server(desk: Desk, *, clock: Clock | None = None) -> MCPServer[object]:
     """Return the server whose tools work on `desk`."""
-    tools = [*RunTools(desk).tools(), *VoteTools(desk, clock or LoopClock()).tools(), *AskTools(desk).tools()]
+    tools = [
+        *RunTools(desk).tools(),
+        *VoteTools(desk, clock or LoopClock()).tools(),
+        *AskTools(desk).tools(),
+        *MakerTools(desk).tools(),
+    ]
     server: MCPServer[object] = MCPServer(
         "mdap", title="mdap", instructions=INSTRUCTIONS, version=_version(), tools=tools, log_level="WARNING"
     )

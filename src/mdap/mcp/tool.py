@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp_types import ToolAnnotations
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -47,6 +48,20 @@ class PlainTool(Tool):
         return text
 
 
+class TextsAsTheyAre(FuncMetadata):
+    """Arguments whose texts stay texts, also where they happen to be JSON: a plan, a move, an answer.
+
+    Some clients write lists and objects as JSON text; those are read where nothing but a list or an object will do.
+    """
+
+    def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments with what is no text of its own read from JSON."""
+        read = super().pre_parse_json(data)
+        fields = self.arg_model.model_fields
+        texts = {name for name, field in fields.items() if str in (field.annotation, *get_args(field.annotation))}
+        return {name: data[name] if name in texts else value for name, value in read.items()}
+
+
 def made(
     function: Callable[..., Awaitable[Any]],
     *,
@@ -55,19 +70,20 @@ def made(
     destroys: bool = False,
     repeats: bool = False,
     kind: type[Tool] = PlainTool,
+    arguments: type[ArgModelBase] | None = None,
     takes_others: bool = False,
 ) -> Tool:
     """Return the tool that a function is: its docstring tells a client what it is for, its result is JSON text.
 
     `reads`: it changes nothing; `destroys`: it ends something; `repeats`: calling it twice does what calling it once
-    does. An argument that it does not have is refused by name, unless it `takes_others`; an error of mdap becomes the
-    tool's error.
+    does. `arguments` declares what a function takes by `**`. An argument that it does not have is refused by name,
+    unless it `takes_others`; an error of mdap becomes the tool's error.
     """
 
     @wraps(function)
-    async def _told(*args: Any, **arguments: Any) -> str:
+    async def _told(*args: Any, **named: Any) -> str:
         try:
-            result = await function(*args, **arguments)
+            result = await function(*args, **named)
         except MdapError as error:
             raise ToolError(told(error)) from error
         return result if isinstance(result, str) else text_of(result)
@@ -82,23 +98,33 @@ def made(
         ),
         structured_output=False,
     )
-    return tool if takes_others else strict(tool)
+    if arguments is not None:
+        return declared(tool, arguments)
+    return declared(tool, tool.fn_metadata.arg_model) if takes_others else strict(tool)
 
 
 def strict(tool: Tool) -> Tool:
     """Return the tool with a schema that takes no arguments but its own."""
-    metadata = tool.fn_metadata
-    model = metadata.arg_model
-    metadata.arg_model = type(
-        model.__name__, (model,), {"model_config": ConfigDict(extra="forbid"), "__module__": __name__}
-    )
-    tool.parameters = metadata.arg_model.model_json_schema(by_alias=True)
+    model = tool.fn_metadata.arg_model
+    forbids = {"model_config": ConfigDict(extra="forbid"), "__module__": __name__}
+    return declared(tool, type(model.__name__, (model,), forbids))
+
+
+def declared(tool: Tool, arguments: type[ArgModelBase]) -> Tool:
+    """Return the tool with these arguments in place of those that its function shows."""
+    tool.fn_metadata = TextsAsTheyAre(arg_model=arguments)
+    tool.parameters = arguments.model_json_schema(by_alias=True)
     return tool
 
 
 def told(error: MdapError) -> str:
-    """Return what a client is told of an error: what happened, and what to do."""
-    return f"{error.code}: {error.message}" + (f"\nnext: {error.remedy}" if error.remedy else "")
+    """Return what a client is told of an error: what happened, through what, and what to do."""
+    causes, cause = [], error.__cause__
+    while cause is not None:
+        causes.append(cause.message if isinstance(cause, MdapError) else type(cause).__name__)
+        cause = cause.__cause__
+    happened = " → ".join([error.message, *causes])
+    return f"{error.code}: {happened}" + (f"\nnext: {error.remedy}" if error.remedy else "")
 
 
 def wrong_arguments(error: ValidationError) -> str:

@@ -1,0 +1,126 @@
+"""Runs that begin with a prompt or a plan: begun, taken up, and read from the journal without asking anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from mdap import doing
+from mdap.core.errors import Rejected, UsageError
+from mdap.core.history import Resumed, RunHead
+from mdap.journal import open_journal
+from mdap.mcp.allowed import CLIENT
+from mdap.mcp.desk import PATIENCE, Desk, Live, Observer
+from mdap.models.client import Client, Mailbox
+from mdap.planned import origin_of
+from mdap.protocols import Journal
+
+Outcome = doing.Plan | doing.Execution
+
+_KINDS: dict[str, Callable[..., Coroutine[Any, Any, Outcome]]] = {
+    "plan": lambda prompt, steps, model, **options: doing.plan(prompt, model, **options),
+    "execute": lambda prompt, steps, model, **options: doing.execute(steps, prompt, model, **options),
+    "do": lambda prompt, steps, model, **options: doing.do(prompt, model, **options),
+}
+
+# What each kind takes: a stored brief holds the options of all.
+_OPTIONS = {
+    "plan": doing.PlanOptions.__optional_keys__,
+    "execute": doing.ExecuteOptions.__optional_keys__,
+    "do": doing.DoOptions.__optional_keys__,
+}
+
+
+async def begin(
+    desk: Desk,
+    kind: str,
+    prompt: str,
+    steps: str | None,
+    model: str | None,
+    observer: Observer | None = None,
+    **options: Any,
+) -> Live:
+    """Begin a run of planning (`plan`), of carrying out `steps` (`execute`), or of both (`do`)."""
+    spec = desk.allowed.check_model(model)
+    options = desk.checked(options)
+    box: Mailbox | None = None
+    asked: Any = spec
+    if spec == CLIENT:
+        box = Mailbox()
+        asked = Client(box)
+        options = {"timeout": PATIENCE, **options}
+    listening = [observer] if observer is not None else []
+    return await desk.launch(
+        lambda heard: _KINDS[kind](prompt, steps, asked, journal=desk.journal, on_event=[heard, *listening], **options),
+        box,
+    )
+
+
+async def take_up(desk: Desk, head: RunHead, changes: dict[str, Any]) -> Live:
+    """Go on with a stored run; raises UsageError for one whose branches a program alone has."""
+    box = Mailbox() if head.model == CLIENT else None
+    conduct = _again(desk, head, desk.journal, box, desk.checked(changes))
+    return await desk.launch(lambda heard: conduct(on_event=[heard]), box)
+
+
+async def reached(desk: Desk, head: RunHead) -> Outcome:
+    """Return what a run came to, or how far it came.
+
+    The same code goes through what is decided, in a copy of the journal, and stops where it would have to ask.
+    """
+    copy = open_journal(None)
+    try:
+        copy.create(head)
+        book = desk.journal.history(head.id).book
+        if book.settings:
+            copy.append(head.id, Resumed(book.settings, book.prices or {}))
+        for entry in desk.journal.row_decisions(head.id):
+            copy.append(head.id, entry)
+        conduct = _again(desk, head, copy, Mailbox(), {"budget_calls": 0})
+        try:
+            return await conduct()
+        except Rejected as error:
+            return _partial(error)
+    finally:
+        copy.close()
+
+
+def _partial(error: Rejected) -> Outcome:
+    found: Any = error.partial
+    if found is None:
+        raise error
+    outcome: Outcome = found
+    return outcome
+
+
+def _again(
+    desk: Desk, head: RunHead, journal: Journal, box: Mailbox | None, changes: dict[str, Any]
+) -> Callable[..., Coroutine[Any, Any, Outcome]]:
+    """Return what conducts a stored run once more, as it was begun."""
+    kind, origin = origin_of(journal, head.id)
+    if kind not in _KINDS or "brief" not in origin:
+        raise UsageError(f"run: {head.id} was begun by a program", remedy="go on with it there")
+    brief = dict(origin["brief"])
+    check = brief.pop("check_step", "not_atomic")
+    if check not in ("", "not_atomic"):
+        raise UsageError(f"run: the steps of {head.id} are checked by {check}", remedy="go on with it in its program")
+    if check == "":
+        brief["check_step"] = None
+    models: dict[str, Any] = {name: spec for name, spec in origin["models"].items() if spec is not None}
+    for spec in models.values():
+        desk.allowed.check_model(spec)
+    if not models and head.model == CLIENT and box is not None:
+        models["model"] = Client(box)
+    elif not models:
+        raise UsageError(f"run: {head.id} was begun with a model of a program", remedy="go on with it there")
+    model = models.pop("model", None)
+    brief = {name: value for name, value in brief.items() if name in _OPTIONS[kind]}
+
+    async def _conduct(**more: Any) -> Outcome:
+        options = {**models, **brief, **changes, **more}
+        return await _KINDS[kind](origin["prompt"], origin["steps"], model, journal=journal, run=head.id, **options)
+
+    return _conduct
+
+
+__all__ = ["Outcome", "begin", "reached", "take_up"]
