@@ -12,7 +12,7 @@ PYTHON_IN := .venv/bin/python
 CODE := $(wildcard src tests examples benchmarks)
 PYTEST := $(PYTHON_IN) -m pytest -n auto --dist worksteal
 
-.PHONY: demo test quick bench bench-latency bench-votes setup checks format lock clean
+.PHONY: demo test quick bench bench-latency bench-solve bench-votes setup checks format lock clean
 
 demo: setup
 	@$(PYTHON_IN) examples/demo.py
@@ -28,6 +28,9 @@ bench: setup
 
 bench-latency: setup
 	@$(PYTHON_IN) -m benchmarks.latency
+
+bench-solve: setup
+	@$(PYTHON_IN) -m benchmarks.solve
 
 bench-votes: setup
 	@$(PYTHON_IN) -m benchmarks.votes

@@ -138,7 +138,6 @@ def test_a_division_is_read_from_json_with_one_name_for_the_combiner() -> None:
         ({"subtasks": "a, b"}, "have to be an array"),
         ({"subtasks": [{"task": "a"}]}, "one subtask is no division"),
         ({"subtasks": [{"task": "a"}, {"task": " "}]}, "subtask 2 is empty"),
-        ({"subtasks": [{"task": "a"}, {"task": "a"}]}, "two subtasks are the same"),
         ({"subtasks": [{"task": "a"}, {"task": 2}]}, "subtask 2 has no text"),
         ({"subtasks": ["a", "b"]}, "subtask 1 is no object"),
         ({"subtasks": [{"task": "a", "needs": [3]}, {"task": "b"}]}, "needs 3, which is no other"),
@@ -165,6 +164,10 @@ def test_what_is_no_division_at_all_is_a_red_flag(value: Any) -> None:
 def test_commas_and_brackets_in_a_subtask_are_its_text() -> None:
     value = {"subtasks": [{"task": "sort [3, 1, 2]"}, {"task": "multiply 12,345 by 6]"}], "compose": "last"}
     assert texts(read_division(value, 2)) == ["sort [3, 1, 2]", "multiply 12,345 by 6]"]
+
+
+def test_equal_subtasks_are_two() -> None:
+    assert texts(read_division({"subtasks": [{"task": "a"}, {"task": "a"}], "compose": "sum"}, 2)) == ["a", "a"]
 
 
 def test_subtasks_are_ordered_by_what_they_need_else_as_written() -> None:

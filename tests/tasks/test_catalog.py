@@ -97,7 +97,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_the_tasks_that_ship_are_found_by_name_with_their_options() -> None:
-    assert sorted(TASKS) == ["hanoi", "question", "running_sum"]
+    assert sorted(TASKS) == ["hanoi", "multiplication", "question", "running_sum", "sorting"]
     made = task("hanoi:disks=6,oracle=on,start=3,parser=repair")
     assert made == hanoi(6, oracle=True, start=3, parser="repair")
     assert task("running_sum:keys=5,length=9,seed=2") == running_sum(5, 9, 2)
@@ -124,7 +124,7 @@ def test_an_object_that_is_a_task_is_returned_as_it_is() -> None:
     [
         (
             "hanio:disks=5",
-            "unknown task 'hanio'.*did you mean 'hanoi'.*hanoi, question, running_sum.*package.module:Class",
+            "unknown task 'hanio'.*did you mean 'hanoi'.*hanoi, multiplication, question, running_sum, sorting.*package.module:Class",
         ),
         ("hanio", "did you mean 'hanoi'"),
         ("hanio:5", "did you mean 'hanoi'"),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mdap.models.scripted import scripted
     from mdap.models.simulated import simulated
     from mdap.models.simulated_planner import simulated_planner
+    from mdap.models.simulated_solver import simulated_solver
 
 __all__ = [
     "anthropic",
@@ -29,6 +30,7 @@ __all__ = [
     "scripted",
     "simulated",
     "simulated_planner",
+    "simulated_solver",
     "vllm",
 ]
 # Where those are that have no file of their own.

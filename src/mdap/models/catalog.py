@@ -54,6 +54,7 @@ MODELS = MappingProxyType(
         "scripted": Entry("mdap.models.scripted:scripted", code_only=("replies",)),
         "simulated": Entry("mdap.models.simulated:simulated", bare="preset", code_only=("clock",)),
         "simulated_planner": Entry("mdap.models.simulated_planner:simulated_planner"),
+        "simulated_solver": Entry("mdap.models.simulated_solver:simulated_solver"),
         "vllm": Entry("mdap.models.compatible:vllm", bare="model", code_only=_REMOTE),
     }
 )

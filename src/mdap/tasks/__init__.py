@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from mdap.tasks.hanoi import Hanoi, hanoi
+from mdap.tasks.problems import Multiplication, Sorting, multiplication, sorting
 from mdap.tasks.running_sum import RunningSum, running_sum
 
-__all__ = ["Hanoi", "RunningSum", "hanoi", "running_sum"]
+__all__ = [
+    "Hanoi",
+    "Multiplication",
+    "RunningSum",
+    "Sorting",
+    "hanoi",
+    "multiplication",
+    "running_sum",
+    "sorting",
+]

@@ -11,10 +11,17 @@ from mdap.core.spec import Spec, parse_spec, unknown
 from mdap.protocols import Task
 from mdap.tasks.hanoi import hanoi
 from mdap.tasks.own import is_own, made, own
+from mdap.tasks.problems import multiplication, sorting
 from mdap.tasks.question import question
 from mdap.tasks.running_sum import running_sum
 
-TASKS: dict[str, Callable[..., Task]] = {"hanoi": hanoi, "question": question, "running_sum": running_sum}
+TASKS: dict[str, Callable[..., Task]] = {
+    "hanoi": hanoi,
+    "multiplication": multiplication,
+    "question": question,
+    "running_sum": running_sum,
+    "sorting": sorting,
+}
 
 
 def task(given: str | Task) -> Task:
@@ -52,7 +59,13 @@ def in_form(task: Task, form: str | None) -> Task:
 
 
 _METHODS = ("start", "is_done", "prompt", "parse")
-_BARE = {"hanoi": "disks", "question": "prompt", "running_sum": "length"}
+_BARE = {
+    "hanoi": "disks",
+    "multiplication": "digits",
+    "question": "prompt",
+    "running_sum": "length",
+    "sorting": "n",
+}
 
 
 def _named(spec: Spec, text: str) -> Any:

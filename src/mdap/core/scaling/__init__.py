@@ -34,6 +34,7 @@ from mdap.core.scaling.hard import (
     unanimous_votes_needed,
     unseen_hard_share,
 )
+from mdap.core.scaling.judged import judged_success
 from mdap.core.scaling.race import (
     first_to_k_failure,
     first_to_k_min,
@@ -76,6 +77,7 @@ __all__ = [
     "first_to_k_success",
     "first_to_k_votes",
     "hard_share_allowed",
+    "judged_success",
     "k_for_budget",
     "k_min",
     "k_min_rivals",
