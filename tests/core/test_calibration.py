@@ -280,6 +280,29 @@ def test_a_calibration_of_something_else_is_refused_with_the_difference(part: st
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("calibrated", "asked", "fits"),
+    [
+        ("micro:seed=0 weights ab", "micro:seed=1 weights ab", True),
+        ("simulated:paper,seed=1", "simulated:paper", True),
+        ("simulated:seed=1,p=0.9", "simulated:p=0.9", True),
+        ("a:seed=1+b:seed=-2", "a:seed=3+b", True),
+        ("simulated:p=0.9,seed=1", "simulated:p=0.8,seed=1", False),
+        ("micro:seed=0 weights ab", "micro:seed=0 weights cd", False),
+        ("m:noseed=1", "m:noseed=2", False),
+    ],
+)
+def test_a_model_is_the_same_with_another_seed(calibrated: str, asked: str, fits: bool) -> None:
+    (model,) = made().models
+    one = msgspec.structs.replace(made(), models=(msgspec.structs.replace(model, identity=calibrated),))
+    run = {**FINGERPRINT, "model": asked}
+    if fits:
+        assert one.fitting(run).identity == calibrated
+    else:
+        with pytest.raises(FingerprintChanged):
+            one.fitting(run)
+
+
 def test_a_refused_model_has_no_k_to_give() -> None:
     (model,) = made(votes(40, 60)).models
     with pytest.raises(VotingCannotHelp, match="voting cannot help"):

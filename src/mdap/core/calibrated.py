@@ -6,6 +6,7 @@ Reads and writes bytes, never a file.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal, TypeAlias
 
@@ -114,7 +115,8 @@ class Calibration(msgspec.Struct, frozen=True):
         Raises FingerprintChanged, with a readable difference, if model, prompt, parser, flags or settings are not those
         of the calibration.
         """
-        found = [m for m in self.models if m.identity == fingerprint["model"]]
+        asked = _unseeded(fingerprint["model"])
+        found = [m for m in self.models if _unseeded(m.identity) == asked]
         now = comparable(fingerprint)
         if found and found[0].fingerprint == now:
             return found[0]
@@ -143,6 +145,11 @@ def ranked(models: Iterable[ModelCalibration]) -> tuple[ModelCalibration, ...]:
 def _usd(prices: UnitPrices, tokens_in: float, tokens_out: float) -> float:
     """The price of so many tokens, none of them cached and no prompt so long that it costs more."""
     return (float(prices.input) * tokens_in + float(prices.output) * tokens_out) / 1e6
+
+
+def _unseeded(model: str) -> str:
+    """Return a model's identity without its seed, which says what it draws and not how well."""
+    return re.sub(r"[:,]seed=-?\d+\b", "", re.sub(r"(?<=[:,])seed=-?\d+,", "", model))
 
 
 def comparable(fingerprint: Mapping[str, str]) -> dict[str, str]:
