@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mdap.core.errors import RedFlag, Stop
     from mdap.core.records import ABSENT, Message, Move
     from mdap.result import Result
+    from mdap.tasks.of_functions import task
 
 _HOMES = {
     "aio": "mdap.aio",
@@ -35,6 +36,7 @@ _HOMES = {
     "RedFlag": "mdap.core.errors",
     "Stop": "mdap.core.errors",
     "Result": "mdap.result",
+    "task": "mdap.tasks.of_functions",
 }
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "plan",
     "resume",
     "run",
+    "task",
     "tasks",
     "vote",
 ]
