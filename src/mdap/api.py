@@ -276,7 +276,7 @@ def _wired(journal: Journal, history: History, parts: Parts, rule: Rule, emit: O
         settings,
         clock,
         emit,
-        Growth(context_of(parts.model)),
+        Growth(settings.context or context_of(parts.model)),
         warn=partial(warn, emit),
         watch=independence_of(parts.model, settings),
         draw=drawing(settings),

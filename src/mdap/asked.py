@@ -90,6 +90,7 @@ class AskOptions(TypedDict, total=False):
     requests_per_minute: int | None
     tokens_per_minute: int | None
     allow_identical: bool
+    context: int | None
     share_draws: bool
     seed: int
 

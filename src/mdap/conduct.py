@@ -213,7 +213,7 @@ class Conduct:
                 self._stacks[id(cast.model)].model.complete, cast.settings.retries, self._clock, retried, self._emit
             )
             watch = api.independence_of(cast.model, cast.settings)
-            voice = Voice(cast, self._meter.within_time(call), watch, context_of(cast.model))
+            voice = Voice(cast, self._meter.within_time(call), watch, cast.settings.context or context_of(cast.model))
             self._voices[kind] = voice
         return voice
 

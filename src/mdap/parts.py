@@ -61,6 +61,7 @@ class Options(TypedDict, total=False):
     requests_per_minute: int | None
     tokens_per_minute: int | None
     allow_identical: bool
+    context: int | None
     share_draws: bool
     remedies: Sequence[str]
     lookahead: int
@@ -88,6 +89,7 @@ class Changes(TypedDict, total=False):
     requests_per_minute: int | None
     tokens_per_minute: int | None
     allow_identical: bool
+    context: int | None
     remedies: Sequence[str]
     lookahead: int
     draft: str | None

@@ -38,6 +38,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "draft": None,
         "leader_first": False,
         "hedge": 0,
+        "context": None,
         "confidence": None,
     }
 
@@ -55,6 +56,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         ("flag_tokens", 0),
         ("in_flight", 0),
         ("max_steps", 0),
+        ("context", 0),
         ("first_temperature", -0.1),
         ("temperature", float("nan")),
         ("budget_calls", -1),

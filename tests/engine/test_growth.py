@@ -187,6 +187,19 @@ def test_past_the_context_a_run_ends_before_the_call_and_what_was_decided_is_kep
     assert (result.status, result.steps, larger.calls) == ("done", 40, 30)
 
 
+def test_a_context_of_ones_own_holds_in_place_of_what_is_known_of_the_model(tmp_path: Any) -> None:
+    model = Small(lambda _: "x" * 400)
+    with pytest.raises(ModelRejected, match=r"step 5: .* the model's context of 500"):
+        run(Hoarder(40, 400), model, context=500, journal=tmp_path / "runs.db")
+
+    async def go_on() -> Any:
+        task = Hoarder(40, 400)
+        return await api.resume("hoarder", journal=tmp_path / "runs.db", task=task, model=model, context=10_000)
+
+    result = asyncio.run(go_on())
+    assert (result.status, result.steps, model.calls) == ("done", 40, 40)
+
+
 def test_a_task_whose_prompts_stay_as_they_are_is_never_warned_of() -> None:
     result, told = run("running_sum:keys=3,length=60,seed=1", "simulated:p=1")
     assert (result.status, told) == ("done", [])

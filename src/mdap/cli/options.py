@@ -193,6 +193,16 @@ class Fixed(Draws):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class OfChain(Changeable):
+    """The settings that a resume of one task, whose prompts may grow, may change; None: not given."""
+
+    context: Annotated[
+        int | None, _setting("context", "Tokens that a prompt may have, if not what is known of the model.", CAPS)
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class Limits(Changeable):
     """The settings that a resume may change, but for those of a single chain of steps."""
 
@@ -222,6 +232,7 @@ class Refusals:
 
 
 AS_BEFORE = Refusals()
+UNCHANGED_CHAIN = OfChain()
 UNCHANGED, UNSET, USUAL_DRAWS, USUAL_MONEY = Changeable(), Fixed(), Draws(), Money()
 
 

@@ -11,17 +11,17 @@ from mdap.cli.base_url import with_base_url
 from mdap.cli.options import (
     AS_BEFORE,
     RULE,
-    UNCHANGED,
+    UNCHANGED_CHAIN,
     UNSET,
     USUAL_MONEY,
     USUAL_PLACE,
     BaseUrl,
     CalibrationFile,
-    Changeable,
     Fixed,
     Json,
     K,
     Money,
+    OfChain,
     Place,
     Quiet,
     Refusals,
@@ -58,7 +58,7 @@ def run(
     rule: Annotated[str | None, Parameter(help=RULE)] = None,
     calibration: CalibrationFile = None,
     base_url: BaseUrl = None,
-    changeable: Changeable = UNCHANGED,
+    changeable: OfChain = UNCHANGED_CHAIN,
     money: Money = USUAL_MONEY,
     fixed: Fixed = UNSET,
     place: Place = USUAL_PLACE,
@@ -115,7 +115,7 @@ def resume(
     model: Annotated[str | None, Parameter(alias="-m", help="Another model than the run's own.")] = None,
     calibration: CalibrationFile = None,
     base_url: BaseUrl = None,
-    changeable: Changeable = UNCHANGED,
+    changeable: OfChain = UNCHANGED_CHAIN,
     money: Money = USUAL_MONEY,
     place: Place = USUAL_PLACE,
     tapes: Tapes = NO_TAPES,
@@ -137,6 +137,8 @@ def resume(
 
     existing(place)
     if is_map(run, place):
+        if changeable.context is not None:
+            raise UsageError(f"{run} is a map, whose rows have a prompt each", remedy="leave --context out")
         return resume_map(
             run, model, changeable, money, place, tapes, again=retry_failed, json=json, verbose=verbose, quiet=quiet
         )

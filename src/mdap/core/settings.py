@@ -17,6 +17,7 @@ CHANGEABLE = frozenset(
     {"max_samples", "redraws", "retries", "timeout", "in_flight", "max_steps"}
     | {"budget_calls", "budget_tokens", "budget_seconds", "budget_usd"}
     | {"requests_per_minute", "tokens_per_minute", "allow_identical", "remedies", "lookahead", "draft", "leader_first"}
+    | {"context"}
 )
 
 # The numbers that need not be whole and are checked by their range alone.
@@ -40,7 +41,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     given up when not needed; equal runs may then differ. `share_draws`: draws that could share a call do so, although
     a seed cannot be sent with each. `confidence`: where that of each vote comes from, for rules that weigh votes:
     logprobs, ask (a second call, 0 or 1), ask:100 (a second call, 0 to 100), text (a heuristic on the reply's words).
-    None stands for no limit.
+    `context`: the most tokens of a prompt, where a server takes fewer than the model could, or nobody knows how many it
+    takes; a run of one task warns before that, and ends there. None stands for no limit.
     """
 
     max_samples: int = 200
@@ -68,10 +70,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     draft: str | None = None
     leader_first: bool = False
     hedge: int = 0
+    context: int | None = None
     confidence: str | None = None
 
     def __post_init__(self) -> None:
-        caps = ("max_samples", "max_tokens", "in_flight", "flag_tokens", "max_steps")
+        caps = ("max_samples", "max_tokens", "in_flight", "flag_tokens", "max_steps", "context")
         for name in (*caps, "requests_per_minute", "tokens_per_minute"):
             _at_least(name, getattr(self, name), 1)
         msgspec.structs.force_setattr(self, "remedies", tuple(self.remedies))
