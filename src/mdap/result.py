@@ -15,6 +15,7 @@ from mdap.core.errors import JournalError
 from mdap.core.history import Book, Decided, History, RunHead, stretches, walk
 from mdap.core.prices import UnitPrices, usd
 from mdap.core.records import ABSENT, Action, Move, Sample, State, Status
+from mdap.engine.ruling import for_run
 from mdap.engine.taskview import TaskView
 from mdap.protocols import Journal, Rule
 from mdap.tasks.rulebook import rule as rule_named
@@ -58,7 +59,8 @@ class Result:
         self.seconds = self.book.seconds
         seconds, steps = self.book.segment
         self.us_per_step = 1e6 * seconds / steps if steps else 0.0
-        self._rule = rule_named(self.rule) if rule is None else rule
+        # As it judged the run: what it may promise of a step follows from how many the run has.
+        self._rule = for_run(rule_named(self.rule) if rule is None else rule, getattr(view.task, "steps", None))
         self.state: State = history.snapshot.state
         for _, _, move in walk(self.state, history.tail, view.replay):
             self.state = move.next_state
@@ -211,7 +213,8 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints; `wrong` is absent where it cannot be counted, `cost` without prices.
 
-        The dollars of `cost` are text, for a number of JSON would round them.
+        `second_calls`, absent where there were none, asked how sure the model was; samples do not count them. The
+        dollars of `cost` are text, for a number of JSON would round them.
         """
         figures: dict[str, Any] = {
             "run": self.run,
@@ -236,6 +239,8 @@ class Result:
             "assumption": self.assumption,
             "result": self.state,
         }
+        if self.book.totals.second_calls:
+            figures["second_calls"] = self.book.totals.second_calls
         if self.cost_usd is not None:
             figures["cost"] = {"usd": f"{self.cost_usd:f}", "prices": msgspec.to_builtins(self.prices)}
         if self._is_countable:

@@ -34,6 +34,16 @@ def test_a_run_learns_and_asks_for_fewer_votes() -> None:
     assert median(votes[:50]) > 1.5 * median(votes[-50:])
 
 
+@pytest.mark.parametrize("rule", ["posterior:0.9", "ppr:0.9"])
+def test_what_is_promised_of_a_step_is_what_the_run_was_judged_by(rule: str) -> None:
+    journal = open_journal(None)
+    result = mdap.run("hanoi:disks=3", simulated(p=1.0), rule=rule, journal=journal)
+    assert result.predicted_success == pytest.approx(0.9)
+    assert f"{rule},steps=7" in result.assumption
+    # The twin: judged as if the run had a million steps, each of them would promise 30,000 times as much.
+    assert mdap.run("hanoi:disks=3", simulated(p=1.0), rule=f"{rule},steps=1000000").predicted_success > 0.99999
+
+
 class After:
     """Stops a run after so many steps."""
 

@@ -51,6 +51,7 @@ def print_result(result: Result, acts: Sequence[str] = ()) -> None:
         ("votes", f"{result.votes:,}" + (f" ({result.votes_per_step:.3f} a step)" if result.steps else "")),
         ("contested", f"{sum(seen.contested for seen in result.book.kinds.values()):,}"),
         ("samples", f"{result.samples:,}"),
+        *([("second calls", f"{second:,}, for confidences")] if (second := result.book.totals.second_calls) else []),
         ("flagged", _counted(result.flagged)),
         ("retries", _counted(result.retries)),
         ("tokens", f"{result.tokens['in']:,} in, {result.tokens['out']:,} out"),

@@ -180,7 +180,7 @@ def _mixed(failure: Callable[[float, int], float], p: float, k: int, hard_share:
 def _refusal(judged: Rule, seen: Mapping[str, Seen], ends: Mapping[str, float]) -> str:
     """Say why nothing can be predicted; empty if something can."""
     k = judged.k
-    if type(judged) not in FAILURE:
+    if type(judged) not in FAILURE and not hasattr(judged, "step_error"):
         return f"no bound is known for the rule {judged.spec}"
     if not seen:
         return "no step was decided, so there is nothing to predict"
