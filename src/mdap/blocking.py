@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
-from mdap import api, asked, calibrating, doing, mapping, voted
+from mdap import agents, api, asked, calibrating, doing, mapping, voted
+from mdap.agent_result import AgentResult
 from mdap.core.calibrated import Calibration
 from mdap.core.formats import Format
 from mdap.core.keys import Judged, Key
@@ -21,6 +22,7 @@ from mdap.planning.steps import Steps
 from mdap.protocols import Clock, Journal, Model, Rule, Task
 from mdap.result import Result
 from mdap.rowio import Mapped, Output, TaskFactory
+from mdap.tools import GivenTools
 
 T = TypeVar("T")
 
@@ -77,6 +79,7 @@ def run(
     free: bool = False,
     red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
+    tools: GivenTools = (),
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
     **options: Unpack[Options],
@@ -94,6 +97,7 @@ def run(
         free=free,
         red_flags=red_flags,
         extra_flags=extra_flags,
+        tools=tools,
         on_event=on_event,
         clock=clock,
         **options,
@@ -113,6 +117,7 @@ def resume(
     free: bool = False,
     red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
+    tools: GivenTools = (),
     accept_changes: bool = False,
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
@@ -130,6 +135,7 @@ def resume(
         free=free,
         red_flags=red_flags,
         extra_flags=extra_flags,
+        tools=tools,
         accept_changes=accept_changes,
         on_event=on_event,
         clock=clock,
@@ -156,6 +162,7 @@ def map(
     free: bool = False,
     red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
+    tools: GivenTools = (),
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
     total: int | None = None,
@@ -178,6 +185,7 @@ def map(
         free=free,
         red_flags=red_flags,
         extra_flags=extra_flags,
+        tools=tools,
         on_event=on_event,
         clock=clock,
         total=total,
@@ -319,3 +327,20 @@ def _closing_all(model: object, options: Mapping[str, Any], work: Coroutine[Any,
     for one in (model, *(options.get(name) for name in doing.ROLE_MODELS)):
         work = _closing(one, work)
     return work
+
+
+class Agent(agents.Agent):
+    """Divides tasks, solves the parts and composes their results, by votes: see `mdap.aio.Agent`."""
+
+    def run(self, task: str, *, run: str | None = None) -> AgentResult:  # type: ignore[override]  # it blocks
+        """Return what a task came to: see `mdap.aio.Agent.run`, of which this is the blocking form."""
+        return wait(self._closing(super().run(task, run=run)))
+
+    def resume(self, run: str) -> AgentResult:  # type: ignore[override]  # it blocks
+        """Return what a run that the journal holds came to, taken up where its journal ends."""
+        return wait(self._closing(super().resume(run)))
+
+    async def _closing(self, work: Coroutine[Any, Any, AgentResult]) -> AgentResult:
+        for model in self.models():
+            work = _closing(model, work)
+        return await work

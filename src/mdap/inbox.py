@@ -17,6 +17,7 @@ from mdap.core.errors import RedFlag, UsageError
 from mdap.core.history import Acted, Decided, Opened, RowDecided, RowEnded, RunHead
 from mdap.core.plain import plain
 from mdap.core.records import ABSENT, Message, Move, OpenBallot, State, Totals
+from mdap.core.tooling import OUTCOME, RETRY, Outcome, is_about_tool, is_unknown
 from mdap.engine.rows import mark_of
 from mdap.engine.taskview import TaskView
 from mdap.parts import with_k
@@ -40,7 +41,7 @@ class Waiting(msgspec.Struct, frozen=True, omit_defaults=True):
     """A step that waits for a person. `row` is that of a map, or the branch of a plan, absent for a run of one task.
 
     `messages` are what was asked, `candidates` the answers by their votes, `remedies` what was tried before, and `why`
-    says why it was not decided.
+    says why it was not decided. `call` is that of a tool, where one was begun and nobody knows what came of it.
     """
 
     run: str
@@ -54,6 +55,7 @@ class Waiting(msgspec.Struct, frozen=True, omit_defaults=True):
     samples: int
     row: int | None = None
     remedies: tuple[str, ...] = ()
+    call: str = ""
 
 
 def waiting(journal: Journal, run: str | None = None) -> Iterator[Waiting]:
@@ -82,6 +84,8 @@ def resolve(
     override: Move | None = None,
     k: int | None = None,
     skip: bool = False,
+    retry: bool = False,
+    outcome: Any = ABSENT,
     view: TaskView | None = None,
 ) -> Acted:
     """Say how an undecided step goes on, and return what the journal keeps of it; it is durable by then.
@@ -89,15 +93,31 @@ def resolve(
     One of: `accept` a candidate by its key; `override` with a move of one's own (`mdap.ABSENT` as next state: `view`,
     the task, computes it); go on voting by another margin `k`, with as many further samples as the run's cap; `skip`
     the row of a map. What was accepted or overridden is decided: it is never asked again. `view`, where it is given,
-    has an override checked by the task. `by` names the person. The run goes on with a resume. Raises UsageError for a
-    step that does not wait or a key that is no candidate's, RunBusy while the run is driven.
+    has an override checked by the task. Of a call of a tool that was begun and of which nobody knows what came: either
+    `retry`, the call is made again; or `outcome`, a JSON value, is what it returned. `by` names the person. The run
+    goes on with a resume. Raises UsageError for a step that does not wait, a key that is no candidate's, and what fits
+    another sort of step; RunBusy while the run is driven.
     """
-    if sum((accept is not None, override is not None, k is not None, skip)) != 1:
-        raise UsageError("say one thing about the step", remedy="give one of --accept, --override, --k and --skip")
+    of_ballot = sum((accept is not None, override is not None, k is not None))
+    of_call = retry + (outcome is not ABSENT)
+    if of_ballot + of_call + skip != 1:
+        raise UsageError(
+            "say one thing about the step",
+            remedy="give one of --accept, --override, --k and --skip; of a call of a tool --retry or --outcome",
+        )
     head = journal.head(run)
     with journal.claim(head.id):
         ballot = _open(journal, head, step, row)
+        call = _call(journal.acts(head.id), step, row)
+        if of_call and not call:
+            raise UsageError(f"step {step} waits for votes, not for a tool", remedy="give --accept, --override or --k")
+        if of_ballot and call:
+            raise UsageError(f"nobody votes on what came of {call}", remedy="give --retry, or --outcome FILE")
         told = _Told(journal, head, ballot, row, by)
+        if retry:
+            return told.called(RETRY, ballot.reason)
+        if of_call:
+            return told.called(OUTCOME, _written(outcome))
         if accept is not None:
             key, move = _accepted(ballot, accept)
             return told.decided(f"accept {_name(key)}", move, _votes(ballot, key))
@@ -144,6 +164,16 @@ class _Told:
             self._journal.append(self._head.id, RowEnded(self._row, "resolved", f"k:{k}", ballot))
         return acted
 
+    def called(self, act: str, reason: str) -> Acted:
+        """Say how a call of a tool goes on; the step is decided by what comes of it, at a resume."""
+        acted = self._act(act, reason)
+        ballot = msgspec.structs.replace(self._ballot, reason="")
+        if self._row is None:
+            self._journal.append(self._head.id, Opened(ballot, Totals()))
+        else:
+            self._journal.append(self._head.id, RowEnded(self._row, "resolved", act, ballot))
+        return acted
+
     def skipped(self) -> Acted:
         """Leave the row out."""
         if self._row is None:
@@ -158,12 +188,13 @@ class _Told:
         self._journal.append(self._head.id, RowEnded(self._row, "skipped", f"skipped by {self._by}"))
         return acted
 
-    def _act(self, act: str) -> Acted:
+    def _act(self, act: str, reason: str | None = None) -> Acted:
         """Journal who said what. Before what follows from it, so that nothing is ever decided by nobody."""
         ballot = self._ballot
         tally = tuple(votes for _, votes in _counted(ballot))
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        acted = Acted(ballot.step, act, tally, ballot.reason, self._by, now, self._row or 0)
+        why = ballot.reason if reason is None else reason
+        acted = Acted(ballot.step, act, tally, why, self._by, now, self._row or 0)
         self._journal.append(self._head.id, acted)
         return acted
 
@@ -240,7 +271,8 @@ def _waiting(head: RunHead, ballot: OpenBallot, why: str, acts: list[Acted], row
     candidates = [
         Candidate(_name(key), votes, moves[key].action, moves[key].next_state) for key, votes in _counted(ballot)
     ]
-    tried = [act.act for act in acts if act.step == ballot.step and act.item == (row or 0) and not act.by]
+    about = [act for act in acts if act.step == ballot.step and act.item == (row or 0)]
+    tried = [act.act for act in about if not act.by and not is_about_tool(act)]
     return Waiting(
         head.id,
         ballot.step,
@@ -253,4 +285,22 @@ def _waiting(head: RunHead, ballot: OpenBallot, why: str, acts: list[Acted], row
         ballot.taken,
         row,
         tuple(tried),
+        _call(about, ballot.step, row),
     )
+
+
+def _call(acts: list[Acted], step: int, row: int | None) -> str:
+    """Return the call of a tool that was begun in this step, and of which nobody knows what came; empty: none."""
+    last: Acted | None = None
+    for act in acts:
+        if is_about_tool(act) and (act.step, act.item) == (step, row or 0):
+            last = act
+    return last.reason if last is not None and is_unknown(last) else ""
+
+
+def _written(value: Any) -> str:
+    """Return the outcome that a person reports as the journal keeps it; raises UsageError for what is no JSON."""
+    try:
+        return msgspec.json.encode(Outcome("ok", plain(value))).decode()
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"the outcome is no JSON value: {error}", remedy="give what the tool returned") from None

@@ -42,6 +42,7 @@ from mdap.engine.rowruling import RowRuling
 from mdap.engine.rows import Given, PerRow, Shared, Whole, drive_row, given
 from mdap.engine.stack import Stack, over, stacked
 from mdap.engine.taskview import TaskView
+from mdap.engine.tools import said_of
 from mdap.engine.vote import Asking
 from mdap.engine.voting import do_voting
 from mdap.models.catalog import as_model
@@ -63,6 +64,7 @@ from mdap.parts import (
 from mdap.protocols import Clock, Journal, Model, Rule, Task
 from mdap.rowio import ORIGIN, WINDOW, Mapped, Output, Source, Target, TaskFactory, is_map, mapped, target_of
 from mdap.spare import SpareModels
+from mdap.tools import GivenTools, factory_with
 
 
 async def map(
@@ -83,6 +85,7 @@ async def map(
     free: bool = False,
     red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
+    tools: GivenTools = (),
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
     total: int | None = None,
@@ -102,7 +105,7 @@ async def map(
     needs to make all this again. All else is as in `run`, whose errors this raises.
     """
     asked = combined(model, fallback, mix)
-    source = Source(task_factory, items, as_model(asked))
+    source = Source(factory_with(tools, task_factory), items, as_model(asked))
     try:
         with api.opened(journal) as store, target_of(output) as target:
             chosen = _Chosen(k, rule, calibration, prices, free, red_flags, extra_flags)
@@ -284,6 +287,7 @@ class _Map:
             context=context_of(source.model),
             emit=emit,
             again=again,
+            said=said_of(self._journal.acts(self._plan.head.id)),
             teach=ruling.teach if ruling.learns else None,
         )
 

@@ -15,6 +15,7 @@ from mdap.engine.taskview import TaskView
 from mdap.journal import open_journal
 from mdap.protocols import Journal, Task
 from mdap.tasks.catalog import task as task_named
+from mdap.tools import readable
 
 
 def metrics(
@@ -121,7 +122,7 @@ class Reading:
 def _view(head: RunHead, task: Task | str | None) -> TaskView | None:
     """Return the task of a run, None for a map's many and for one that cannot be made again."""
     try:
-        return TaskView(task_named(head.task if task is None else task))
+        return TaskView(readable(task_named(head.task if task is None else task), head.fingerprint))
     except MdapError:
         if task is not None:
             raise

@@ -103,6 +103,23 @@ def task_with(tools: GivenTools, task: Task | str) -> Task | str:
     return toolbox(tools).around(task) if tools else task
 
 
+def factory_with(tools: GivenTools, factory: Callable[[Any], Task | str]) -> Callable[[Any], Task | str]:
+    """Return what makes the tasks of rows, each with tools; `factory` itself where there are none."""
+    return _Furnished(toolbox(tools), factory) if tools else factory
+
+
+class _Furnished:
+    """A task factory whose tasks may call tools; it goes by the name of the one that it furnishes."""
+
+    def __init__(self, box: Toolbox, factory: Callable[[Any], Task | str]) -> None:
+        self._box, self._factory = box, factory
+        kind = factory if hasattr(factory, "__qualname__") else type(factory)
+        self.spec = getattr(factory, "spec", f"{kind.__module__}:{kind.__qualname__}")
+
+    def __call__(self, item: Any) -> Task:
+        return self._box.around(self._factory(item))
+
+
 def readable(task: Task, fingerprint: dict[str, str]) -> Task:
     """Return the task of a stored run as one that reads its states, where calls of tools are among them."""
     return ToolTask(task, {}) if "tools" in fingerprint and not hasattr(task, "effect") else task
@@ -117,6 +134,7 @@ __all__ = [
     "Tool",
     "ToolIntent",
     "Toolbox",
+    "factory_with",
     "readable",
     "task_with",
     "tool",

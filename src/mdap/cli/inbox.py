@@ -22,7 +22,8 @@ def inbox(
     """List the steps that wait for a person.
 
     Those are the steps that their caps left undecided, with what was asked, the answers by their votes, and why none
-    of them has won. `mdap resolve` says how one goes on. With --json: one array with one object a step.
+    of them has won; and calls of tools that were begun and of which nobody knows what came. `mdap resolve` says how one
+    goes on. With --json: one array with one object a step.
     """
     import msgspec
 
@@ -55,6 +56,8 @@ def _print(found: Waiting, place: Place) -> None:
     row = "" if found.row is None else f" --row {found.row}"
     console.print(f"step {found.step} of {found.run}" + (f", row {found.row}" if row else ""))
     rows: list[tuple[str, Any]] = [("why", found.why)]
+    if found.call:
+        rows.append(("call", found.call))
     if found.remedies:
         rows.append(("tried", ", ".join(found.remedies)))
     console.print(pairs(rows))
@@ -63,8 +66,9 @@ def _print(found: Waiting, place: Place) -> None:
     for candidate in found.candidates:
         answer = _compact(candidate.action)
         console.print(pairs([(candidate.key, f"{candidate.votes} votes: {answer}")]))
-    accept = f" --accept {found.candidates[0].key}" if found.candidates else " --override FILE"
-    console.print(f"  next: mdap resolve {found.run} {found.step}{row}{accept}{place.flag}", soft_wrap=True)
+    said = [f" --accept {found.candidates[0].key}" if found.candidates else " --override FILE"]
+    for words in (" --retry", " --outcome FILE") if found.call else said:
+        console.print(f"  next: mdap resolve {found.run} {found.step}{row}{words}{place.flag}", soft_wrap=True)
 
 
 def _compact(value: Any) -> str:

@@ -19,6 +19,7 @@ from mdap.core.history import Acted
 from mdap.core.prices import shown
 from mdap.core.rules import rule as rule_named
 from mdap.core.scaling import Unaffordable
+from mdap.core.tooling import is_about_tool
 from mdap.parts import with_k
 from mdap.result import Result
 
@@ -68,6 +69,9 @@ def print_result(result: Result, acts: Sequence[str] = ()) -> None:
 
 def told_act(act: Acted) -> str:
     """Return what was done about an undecided step, and by whom, in words."""
+    if is_about_tool(act):
+        by = f", by {act.by}, {act.at}" if act.by else ""
+        return f"step {act.step}: {act.act.partition(':')[0]}{by}: {act.reason}"
     votes = " to ".join(map(str, act.votes)) or "none"
     return f"step {act.step} at votes {votes}: {act.act}" + (f", by {act.by}, {act.at}" if act.by else "")
 

@@ -36,6 +36,18 @@ def resolve(
         int | None, Parameter(help="Go on voting by this margin, with as many samples again.", converter=whole)
     ] = None,
     skip: Annotated[bool, Parameter(negative="", show_default=False, help="Leave the row of a map out.")] = False,
+    retry: Annotated[
+        bool,
+        Parameter(negative="", show_default=False, help="Make the call of a tool again: nobody knows how it ended."),
+    ] = False,
+    outcome: Annotated[
+        str | None,
+        Parameter(
+            metavar="FILE",
+            allow_leading_hyphen=True,
+            help="The call of a tool was made: a file with what it returned, as JSON; - is standard input.",
+        ),
+    ] = None,
     by: Annotated[str | None, Parameter(help="Who says so [default: your user name]")] = None,
     place: Place = USUAL_PLACE,
 ) -> int:
@@ -49,6 +61,7 @@ def resolve(
     from mdap import inbox
     from mdap.cli.exits import say
     from mdap.cli.stored import opened
+    from mdap.core.records import ABSENT
 
     with opened(place) as journal:
         head = journal.head(run)
@@ -63,6 +76,8 @@ def resolve(
             override=move,
             k=k,
             skip=skip,
+            retry=retry,
+            outcome=ABSENT if outcome is None else _read(outcome),
             view=None if move is None else _view(journal, head.id, row),
         )
     where = "" if row is None else f" of row {row}"
@@ -71,16 +86,21 @@ def resolve(
     return 0
 
 
-def _move(file: str) -> Move:
+def _read(file: str) -> Any:
     from mdap.core.errors import RedFlag, UsageError
-    from mdap.core.records import ABSENT, Move
     from mdap.core.strictjson import read_json
 
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-        read: Any = read_json(text)
+        return read_json(sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, RedFlag) as error:
-        raise UsageError(f"no move can be read from {file}: {error}", remedy="name a JSON file") from None
+        raise UsageError(f"no JSON can be read from {file}: {error}", remedy="name a JSON file") from None
+
+
+def _move(file: str) -> Move:
+    from mdap.core.errors import UsageError
+    from mdap.core.records import ABSENT, Move
+
+    read = _read(file)
     if not isinstance(read, dict) or "action" not in read or read.keys() > {"action", "next_state"}:
         raise UsageError(f"{file} holds no move", remedy='write {"action": ..., "next_state": ...}')
     return Move(read["action"], read.get("next_state", ABSENT))
@@ -95,10 +115,11 @@ def _view(journal: Journal, run: str, row: int | None) -> TaskView | None:
     from mdap.engine.taskview import TaskView
     from mdap.rowio import is_planned
     from mdap.tasks.catalog import restored
+    from mdap.tools import readable
 
     head = journal.head(run)
     if row is None:
-        return TaskView(restored(head.task, journal.snapshot(run, 0).state))
+        return TaskView(readable(restored(head.task, journal.snapshot(run, 0).state), head.fingerprint))
     if is_planned(head):
         return None
     origin = origin_of(head)

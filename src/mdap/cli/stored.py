@@ -14,6 +14,7 @@ from mdap.protocols import Journal
 from mdap.result import Result
 from mdap.rowio import is_map, is_planned
 from mdap.tasks.catalog import task
+from mdap.tools import readable
 
 
 class Stored(NamedTuple):
@@ -57,5 +58,5 @@ def read(journal: Journal, run: str) -> Stored:
     if is_planned(head):
         raise UsageError(f"{run} is a run of branches", remedy=f"its steps are listed by mdap show {run}")
     epochs = journal.history(head.id).book.epochs
-    view = TaskView(task(epochs[-1][1]["task"] if epochs else head.task))
+    view = TaskView(readable(task(epochs[-1][1]["task"] if epochs else head.task), head.fingerprint))
     return Stored(journal, Result(journal, run, view), view)

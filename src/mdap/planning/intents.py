@@ -174,7 +174,7 @@ def read_intent(text: str) -> ToolIntent | None:
 
     An intent is a JSON object with the key `tool`, bare or in exactly one fence with nothing else, and with the object
     `arguments`; `rationale` is text and may be left out. Raises RedFlag (malformed) for what begins as one and is
-    something else: other keys, other types, JSON that cannot be read.
+    something else: other keys, other types, two calls, JSON that cannot be read.
     """
     body = unfenced(text).strip()
     if not body.startswith("{") or '"tool"' not in body:
