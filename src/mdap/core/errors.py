@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 Blame = Literal["user", "model", "provider", "tool"]
 
@@ -27,8 +30,8 @@ class MdapError(Exception):
         └── FingerprintChanged      the run was started with something else: see the diff
 
     Attributes: `code` (stable name), `retryable`, `blame` (user, model, provider or tool),
-    `step` (index of the step, or None), `run` (id of the run that it ended, where that is known), `remedy` (the command or
-    change to make next).
+    `step` (index of the step, or None), `run` (id of the run that it ended, where that is known), `remedy` (the
+    command or change to make next).
     """
 
     code: str = "error"
