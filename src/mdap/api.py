@@ -294,7 +294,7 @@ def _wired(journal: Journal, history: History, parts: Parts, rule: Rule, emit: O
     vote = partial(_vote, ruling=ruling, polls=polls)
     asked = partial(vote, asking)
     room = room_of(members(parts.model), settings, clock)
-    ahead = _lookahead(view, settings, asked, ruling, polls, spare, room)
+    ahead = _lookahead(view, settings, asked, ruling, polls, spare, room, emit)
     log.watch_ahead(ahead.ahead)
     means = Means(asking, polls, vote, log.leave, log.act, spare.complete)
     # Who leads does not say what the next state is where a ballot is settled: asking ahead would ask in vain.
@@ -306,9 +306,17 @@ def _wired(journal: Journal, history: History, parts: Parts, rule: Rule, emit: O
 
 
 async def _vote(
-    asking: Asking, step: Step, ballots: dict[int, Poll] | None = None, *, ruling: Ruling, polls: dict[int, Poll]
+    asking: Asking,
+    step: Step,
+    ballots: dict[int, Poll] | None = None,
+    tell: Observer | None = None,
+    *,
+    ruling: Ruling,
+    polls: dict[int, Poll],
 ) -> Decision:
-    """Decide one step with the run's open ballots, or with those of a branch that was asked ahead."""
+    """Decide one step with the run's open ballots, or with those of a branch that was asked ahead and its observer."""
+    if tell is not None:
+        asking = msgspec.structs.replace(asking, emit=tell)
     return await do_voting(asking, ruling.for_step(step), step, polls if ballots is None else ballots)
 
 
@@ -320,6 +328,7 @@ def _lookahead(
     polls: dict[int, Poll],
     spare: SpareModels,
     room: Room,
+    emit: Observer | None,
 ) -> Lookahead:
     return Lookahead(
         view,
@@ -330,6 +339,7 @@ def _lookahead(
         draft=_draft(view, settings, spare),
         room=room,
         may_ask=ruling.is_settled,
+        emit=emit,
     )
 
 

@@ -10,6 +10,7 @@ from asyncio import CancelledError, Future, Task, TaskGroup, get_running_loop
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from statistics import median
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -17,7 +18,9 @@ from typing import Any, TypeAlias
 import msgspec
 
 from mdap.core.errors import MdapError, TaskError
+from mdap.core.events import Event
 from mdap.core.records import Decision, Move, State, Step, Vote
+from mdap.engine.calling import Emit
 from mdap.engine.poll import Poll, Slot
 from mdap.engine.room import Room
 from mdap.engine.taskview import TaskView
@@ -28,7 +31,8 @@ WORTH_SECONDS = 0.005
 SURE = 0.95
 LATENCIES = 63
 
-Voting: TypeAlias = Callable[[Step, dict[int, Poll]], Awaitable[Decision]]
+# Of a step, the ballots that it is in and, where somebody listens, who is told of what happens.
+Voting: TypeAlias = Callable[..., Awaitable[Decision]]
 Draft: TypeAlias = Callable[[Step], Move | Coroutine[Any, Any, Move | None] | None]
 Key: TypeAlias = tuple[int, bytes]
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -46,7 +50,7 @@ class Branch:
     """One step asked in one state, perhaps ahead of its time. Its ballot outlives the task that draws its votes."""
 
     __slots__ = (
-        *("calls", "decision", "drafting", "followed", "guess", "is_drafted"),
+        *("calls", "decision", "drafting", "followed", "guess", "heard", "is_drafted", "is_real"),
         *("key", "outcome", "poll", "polls", "task"),
     )
 
@@ -59,6 +63,8 @@ class Branch:
         self.task: Task[None] | None = None
         self.calls = 0  # as far as is known, and for all branches summed up in `Lookahead`
         self.followed: State | None = None  # the state that the next branch of the chain is asked in
+        self.heard: list[Event] = []  # what observers are to hear of it if it becomes the real one
+        self.is_real = False
         self.is_drafted = False
         self.guess: Move | None = None
         self.drafting: Task[None] | None = None
@@ -78,6 +84,8 @@ class Lookahead:
     `room` says how many calls at once are of use, given how long one takes in seconds: a branch is opened only while
     its calls leave room for those that the real step may still need. It is open from the start with a draft, else once
     the median call has taken more than `worth` seconds. A step that it may not ask yet, by its index, is left alone.
+    `emit`, if given, hears what happens in a branch (red flags, caps that run out) once that is the real one, and never
+    of one that loses; `vote` is then given who is to be told.
     """
 
     def __init__(
@@ -93,6 +101,7 @@ class Lookahead:
         room: Room = lambda _: float("inf"),
         worth: float = WORTH_SECONDS,
         may_ask: Callable[[int], bool] = lambda _: True,
+        emit: Emit = None,
     ) -> None:
         self.ahead = Ahead()
         self._view = view
@@ -105,6 +114,7 @@ class Lookahead:
         self._room = room
         self._worth = worth
         self._may_ask = may_ask
+        self._emit = emit
         self._group = TaskGroup()
         self._chain: deque[Branch] = deque()
         self._parked: dict[Key, Branch] = {}
@@ -155,6 +165,7 @@ class Lookahead:
     async def _decide_ahead(self, step: Step) -> Decision:
         front = self._front(step)
         self._polls[step.index] = front.poll
+        self._tell_all(front)
         self._extend_from(0)
         assert front.outcome is not None
         try:
@@ -173,6 +184,25 @@ class Lookahead:
             for key in [key for key in self._parked if key[0] <= step.index]:
                 self._drop(self._parked.pop(key))
         return decision
+
+    def _tell_all(self, front: Branch) -> None:
+        """Tell what happened in a branch before it was the real one; what happens in it now is told at once."""
+        front.is_real = True
+        heard, front.heard = front.heard, []
+        for event in heard:
+            if self._emit is not None:
+                self._emit(event)
+
+    def _tell(self, branch: Branch, event: Event) -> None:
+        if branch.is_real and self._emit is not None:
+            self._emit(event)
+        else:
+            branch.heard.append(event)
+
+    def _voted(self, branch: Branch) -> Awaitable[Decision]:
+        if self._emit is None:
+            return self._vote(branch.poll.step, branch.polls)
+        return self._vote(branch.poll.step, branch.polls, partial(self._tell, branch))
 
     def _front(self, step: Step) -> Branch:
         """Return the branch of the step that is waited for, first in the chain, and being drawn."""
@@ -200,7 +230,7 @@ class Lookahead:
 
     async def _run(self, branch: Branch, outcome: Future[Decision]) -> None:
         try:
-            decision = await self._vote(branch.poll.step, branch.polls)
+            decision = await self._voted(branch)
         except CancelledError:
             outcome.cancel()
             raise
