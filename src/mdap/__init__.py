@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mdap import aio, errors, models, tasks
-    from mdap.blocking import ask, calibrate, do, execute, map, plan, resume, run, vote
+    from mdap.blocking import Agent, ask, calibrate, do, execute, map, plan, resume, run, vote
     from mdap.core.errors import RedFlag, Stop
     from mdap.core.records import ABSENT, Message, Move
     from mdap.result import Result
@@ -21,6 +21,7 @@ _HOMES = {
     "errors": "mdap.errors",
     "models": "mdap.models",
     "tasks": "mdap.tasks",
+    "Agent": "mdap.blocking",
     "ask": "mdap.blocking",
     "calibrate": "mdap.blocking",
     "do": "mdap.blocking",
@@ -41,6 +42,7 @@ _HOMES = {
 
 __all__ = [
     "ABSENT",
+    "Agent",
     "Message",
     "Move",
     "RedFlag",

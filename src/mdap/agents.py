@@ -14,6 +14,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import msgspec
 
 from mdap.agent_result import AgentResult, Foretold, statistics_of, status_of, warnings_of
+from mdap.api import opened
 from mdap.conduct import Conduct
 from mdap.core import formats
 from mdap.core.errors import JournalError, MdapError, UsageError
@@ -47,6 +48,9 @@ from mdap.roles import Role
 
 KIND = "solve"
 JudgeRule = Literal["first_to_k", "ahead_by_k"]
+
+# Of what a run is begun with: caps, names, and what is compared as what it makes (models, flags).
+_MAY_CHANGE = frozenset({"rounds", "name", "max_tokens", "model", "roles", "red_flags"})
 
 logger = logging.getLogger("mdap.agent")
 
@@ -155,7 +159,7 @@ class Agent:
                 self.model,
                 roles=self._cast(),
                 origin=self._origin(task),
-                identity={name: value for name, value in self._origin(task).items() if name not in ("rounds", "name")},
+                identity={name: value for name, value in self._origin(task).items() if name not in _MAY_CHANGE},
                 journal=self.journal,
                 run=run,
                 rule=_judging(self.judge, self.k),
@@ -181,13 +185,12 @@ class Agent:
 
     async def resume(self, run: str) -> AgentResult:
         """Return what the run that the journal holds under this id came to, taken up where its journal ends."""
-        from mdap.api import opened
-
         with opened(self.journal) as store:
             kind, origin = origin_of(store, run)
         if kind != KIND:
             raise UsageError(f"run {run} is of the kind {kind}, not {KIND}", remedy="resume it as what it is")
-        return await self.run(origin["task"], run=run)
+        # Not the `run` of a form of this class that blocks.
+        return await Agent.run(self, origin["task"], run=run)
 
     def forecast(self, task: str) -> Forecast:
         """Return the calls that a task may take, before any is made; raises UsageError for an empty task."""
@@ -203,6 +206,11 @@ class Agent:
             is_computed=lambda division: is_known(division.compose, self.compositions),
             judges_minimality=self.minimal == "model",
         )
+
+    def models(self) -> list[Asked]:
+        """Return the models that were handed in, whoever plays which role."""
+        given = [self.model, *(one.model if isinstance(one, Role) else one for one in self.roles.values())]
+        return [one for one in given if one is not None]
 
     # ---- what it is made of ----
 
@@ -275,6 +283,10 @@ class Agent:
             "k": self.k,
             "max_depth": self.max_depth,
             "max_subtasks": self.max_subtasks,
+            "max_tokens": self.max_tokens,
+            "model": self.model if isinstance(self.model, str) else None,
+            "roles": {role: one for role, one in self.roles.items() if isinstance(one, str)},
+            "red_flags": self.red_flags if isinstance(self.red_flags, str) else None,
             "decompose": decomposer(self.decompose).spec,
             "minimal": self.minimal if isinstance(self.minimal, str) else f"own:{self.minimal.__qualname__}",
             "judge": self.judge,

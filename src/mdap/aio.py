@@ -1,5 +1,6 @@
 """The asynchronous forms of the public functions, under the same names."""
 
+from mdap.agents import Agent
 from mdap.api import resume, run
 from mdap.asked import ask
 from mdap.calibrating import calibrate
@@ -7,4 +8,4 @@ from mdap.doing import do, execute, plan
 from mdap.mapping import map
 from mdap.voted import vote
 
-__all__ = ["ask", "calibrate", "do", "execute", "map", "plan", "resume", "run", "vote"]
+__all__ = ["Agent", "ask", "calibrate", "do", "execute", "map", "plan", "resume", "run", "vote"]

@@ -24,6 +24,7 @@ COMMANDS = {
     "plan": ("doing:plan", "Make a plan: steps are proposed, judged and added until it is complete."),
     "execute": ("doing:execute", "Carry out a plan, and print the final state as it is."),
     "do": ("doing:do", "Make a plan and carry it out, in one run, and print the final state as it is."),
+    "solve": ("solve:solve", "Divide a task, solve its parts and compose their results, each by votes."),
     "ask": ("ask:ask", "Decide one question by votes, and print the answer alone."),
     "runs": ("runs:runs", "List the runs of a journal, the oldest first."),
     "show": ("show:show", "Show a run, or with --step everything that is known of one of its steps."),

@@ -215,7 +215,7 @@ class Limits(Changeable):
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Refusals:
-    """How often judges of a plan may refuse; None: not given."""
+    """How often judges of a plan, or of a task that is divided, may refuse; None: not given."""
 
     restarts: Annotated[
         int | None, Parameter(help="Of a plan: times that it is begun anew.", group=CAPS, converter=whole)
@@ -224,10 +224,15 @@ class Refusals:
         int | None, Parameter(help="Of a plan that is carried out: attempts at a batch.", group=CAPS, converter=whole)
     ] = None
 
+    rounds: Annotated[
+        int | None,
+        Parameter(help="Of a task that is divided: rounds of candidates a question.", group=CAPS, converter=whole),
+    ] = None
+
     @property
     def given(self) -> dict[str, int]:
         """Those that were given."""
-        named = {"restarts": self.restarts, "attempts": self.attempts}
+        named = {"restarts": self.restarts, "attempts": self.attempts, "rounds": self.rounds}
         return {name: value for name, value in named.items() if value is not None}
 
 

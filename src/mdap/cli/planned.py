@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from mdap.protocols import Journal
 
 # How a run is gone on with, by its kind: module:function, called with an `Onward`; it returns the exit code.
-RESUMERS: dict[str, str] = dict.fromkeys(("plan", "execute", "do"), "mdap.cli.doing:resume_doing")
+RESUMERS: dict[str, str] = dict.fromkeys(("plan", "execute", "do"), "mdap.cli.doing:resume_doing") | {
+    "solve": "mdap.cli.solve:resume_solving"
+}
 # Characters of an action in a list.
 MOST_SHOWN = 100
 

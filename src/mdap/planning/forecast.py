@@ -23,6 +23,10 @@ class Forecast(msgspec.Struct, frozen=True):
     subtasks: int
     is_exact: bool = False
 
+    def __str__(self) -> str:
+        known = "are known" if self.is_exact else "at most"
+        return f"{self.low:,} to {self.high:,} calls, {self.subtasks:,} subtasks {known}; flags and retries come on top"
+
 
 def forecast(
     task: str,

@@ -103,7 +103,7 @@ class Question:
                 remedy="ask anew with `mdap ask`, or with mdap.ask and a journal",
             )
         key = key_named(name) if name else None
-        return Question([Message(**message) for message in state["messages"]], _format(state["format"]), key, name)
+        return Question([Message(**message) for message in state["messages"]], format_of(state["format"]), key, name)
 
 
 def imported(path: str) -> Any:
@@ -120,7 +120,8 @@ def imported(path: str) -> Any:
     return found
 
 
-def _format(spec: Mapping[str, Any]) -> Format:
+def format_of(spec: Mapping[str, Any]) -> Format:
+    """Return the format that its `spec` names; raises UsageError for a function of one's own."""
     match spec:
         case {"format": "exact", "text": expected}:
             return formats.exact(expected)

@@ -1,0 +1,322 @@
+"""`mdap solve`: flags in, the answer to a task that was divided out. How tasks are divided is not known here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import closing
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+from mdap.cli.ask import ANY_TEXT, Shape, read_schema
+from mdap.cli.base_url import with_base_url
+from mdap.cli.options import (
+    USUAL_MONEY,
+    USUAL_PLACE,
+    BaseUrl,
+    Fixed,
+    Json,
+    Limits,
+    Money,
+    Place,
+    Quiet,
+    Verbose,
+    given,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from mdap.agent_result import AgentResult
+    from mdap.cli.planned import Onward
+    from mdap.core.formats import Format
+
+_ROLES, _DIVISION, _VOTES = Group("Roles", sort_key=1), Group("Division", sort_key=2), Group("Votes", sort_key=3)
+_Whole = int | None
+_Begin = Callable[[Any, Callable[[Any], None]], Coroutine[Any, Any, Any]]
+
+
+@Parameter(name="*", group=_ROLES)
+@dataclass(frozen=True, kw_only=True)
+class Cast:
+    """Who plays which role, and what all of them are told."""
+
+    role: Annotated[
+        list[str] | None,
+        Parameter(
+            negative="",
+            metavar="ROLE=MODEL",
+            help="Who plays one role, in place of --model: decomposer, decomposition_discriminator, solver, "
+            "solution_discriminator, composer, validator, minimality; repeatable.",
+        ),
+    ] = None
+    template: Annotated[
+        list[str] | None,
+        Parameter(negative="", metavar="ROLE=FILE", help="File in place of a role's prompt; repeatable."),
+    ] = None
+    tell: Annotated[
+        list[str] | None, Parameter(negative="", help="What all roles are told besides the task; repeatable.")
+    ] = None
+    directory: Annotated[Path | None, Parameter(help="The working directory that all roles are told.")] = None
+
+
+@Parameter(name="*", group=_DIVISION)
+@dataclass(frozen=True, kw_only=True)
+class Dividing:
+    """How tasks are divided."""
+
+    decompose: Annotated[
+        str | None,
+        Parameter(
+            help="Who divides: binary or nary:N (a model), numbered, sentences, sequential, simple (no model), none. "
+            "[default: binary]"
+        ),
+    ] = None
+    minimal: Annotated[
+        str | None,
+        Parameter(help="Which tasks are never divided: never, one_act, no_sequence, always, model. [default: never]"),
+    ] = None
+    max_depth: Annotated[
+        _Whole, Parameter(help="At this depth a task is solved as it stands. [default: 10]", converter=whole)
+    ] = None
+    max_subtasks: Annotated[
+        _Whole, Parameter(help="Subtasks at most, shared equally among parts. [default: 510]", converter=whole)
+    ] = None
+
+
+@Parameter(name="*", group=_VOTES)
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """How candidates are judged."""
+
+    k: Annotated[_Whole, Parameter(help="Votes that decide, of 2k-1 judges. [default: 3]", converter=whole)] = None
+    judge: Annotated[
+        Literal["first_to_k", "ahead_by_k"] | None, Parameter(help="How judges decide. [default: first_to_k]")
+    ] = None
+    rounds: Annotated[
+        _Whole, Parameter(help="Times that candidates are drawn for one question. [default: 3]", converter=whole)
+    ] = None
+    validate: Annotated[
+        Literal["none", "answer", "every"] | None, Parameter(help="Whose answers are validated. [default: none]")
+    ] = None
+    key: Annotated[
+        str | None, Parameter(help="Which answers are the same: folded, number:0.01, python. [default: equal ones]")
+    ] = None
+    flags: Annotated[
+        Literal["paper", "strict", "relaxed"] | None, Parameter(help="Which red flags. [default: paper]")
+    ] = None
+
+
+Task = Annotated[
+    str | None, Parameter(help="What is to be solved: words, or a task that is a problem, such as multiplication:5.")
+]
+File = Annotated[
+    str | None, Parameter(alias="-f", allow_leading_hyphen=True, help="File that holds the task; - is standard input.")
+]
+Model = Annotated[str | None, Parameter(alias="-m", group=_ROLES, help="Who plays every role without a model.")]
+NOBODY, USUAL_DIVISION, USUAL_JUDGES, NO_LIMITS, UNSET = Cast(), Dividing(), Judging(), Limits(), Fixed()
+
+
+def solve(
+    task: Task = None,
+    /,
+    *,
+    model: Model = None,
+    file: File = None,
+    cast: Cast = NOBODY,
+    dividing: Dividing = USUAL_DIVISION,
+    judging: Judging = USUAL_JUDGES,
+    shape: Shape = ANY_TEXT,
+    base_url: BaseUrl = None,
+    limits: Limits = NO_LIMITS,
+    money: Money = USUAL_MONEY,
+    fixed: Fixed = UNSET,
+    place: Place = USUAL_PLACE,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Divide a task into simpler ones, solve them and compose their results; each choice is voted on.
+
+    Each question has 2k-1 candidates; where they differ, judges choose. The range of calls is said before the first
+    one. The answer alone is printed, or nothing if there is none (exit code 3). What was solved is kept: `mdap resume`
+    goes on.
+    """
+    text = _problem(_text(task, file))
+    options = _options(cast, dividing, judging, base_url=base_url)
+    options |= {"format": _format(shape), **given(limits), **given(fixed), **money.options}
+    chosen = None if model is None else with_base_url(model, base_url)
+    return _drive(_beginning(text, chosen, options), place, json=json, verbose=verbose, quiet=quiet)
+
+
+def resume_solving(onward: Onward) -> int:
+    """Go on with a run of this command; return the exit code."""
+    from mdap.core.errors import UsageError
+    from mdap.tasks.question import format_of
+
+    origin = onward.origin
+    own = [str(origin[name]) for name in ("decompose", "minimal", "key") if str(origin[name]).startswith("own:")]
+    own += origin["compositions"]
+    if own:
+        raise UsageError(
+            f"{onward.run} was begun with {own[0].removeprefix('own:')}, a function, which the journal does not hold",
+            remedy=f"go on with it where it was begun: agent.resume({onward.run!r})",
+        )
+    unknown = onward.options.keys() & {"restarts", "attempts"}
+    if unknown:
+        raise UsageError(f"{min(unknown)} is for plans", remedy="a task that is divided has --rounds")
+    kept = ("k", "max_depth", "max_subtasks", "decompose", "minimal", "judge", "rounds", "validate", "red_flags")
+    options: dict[str, Any] = {name: origin[name] for name in (*kept, "name", "max_tokens", "prompts")}
+    options |= {"format": format_of(origin["format"]), "key": origin["key"] or None, "context": origin["told"]}
+    options |= {"roles": _addressed(origin["roles"], onward.base_url), **onward.options}
+    model = onward.model or origin["model"]
+    chosen = None if model is None else with_base_url(model, onward.base_url)
+    begin = _beginning(origin["task"], chosen, options, onward.run)
+    return _drive(begin, onward.place, json=onward.json, verbose=onward.verbose, quiet=onward.quiet)
+
+
+def _beginning(task: str, model: str | None, options: dict[str, Any], run: str | None = None) -> _Begin:
+    """Return what begins, or goes on with, a run, given its journal and an observer."""
+    from mdap.agents import Agent
+
+    # What its logger would warn of is said here, once and with the run's end.
+    silent = logging.getLogger("mdap.cli.solve")
+    silent.disabled = True
+    agent = Agent(model, logger=silent, **options)
+
+    def _begin(journal: Any, observer: Callable[[Any], None]) -> Coroutine[Any, Any, Any]:
+        agent.journal, agent.on_event = journal, observer
+        return agent.run(task, run=run)
+
+    return _begin
+
+
+def _options(cast: Cast, dividing: Dividing, judging: Judging, *, base_url: str | None) -> dict[str, Any]:
+    """Return what the library is told of what was typed."""
+    found = {f.name: getattr(one, f.name) for one in (dividing, judging) for f in fields(one)}
+    found |= {"red_flags": found.pop("flags"), "working_directory": cast.directory, "context": cast.tell}
+    roles = _addressed(_pairs(cast.role, "role", "MODEL"), base_url)
+    named = {"roles": roles, "prompts": _pairs(cast.template, "template", "FILE")}
+    return {name: value for name, value in {**found, **named}.items() if value}
+
+
+def _addressed(roles: Mapping[str, str], base_url: str | None) -> dict[str, str]:
+    return {role: with_base_url(model, base_url) for role, model in roles.items()}
+
+
+def _pairs(given: list[str] | None, flag: str, what: str) -> dict[str, str]:
+    from mdap.core.errors import UsageError
+
+    pairs = [one.partition("=") for one in given or []]
+    for name, _, value in pairs:
+        if not value:
+            raise UsageError(f"--{flag} {name} names no {what.lower()}", remedy=f"write --{flag} solver={what}")
+    return {name: value for name, _, value in pairs}
+
+
+def _format(shape: Shape) -> Format | None:
+    from mdap.core import formats
+    from mdap.core.errors import UsageError
+    from mdap.tasks.question import imported
+
+    ways: dict[str, Callable[[Any], Format]] = {
+        "schema": lambda path: formats.json_schema(read_schema(path)),
+        "record": lambda path: formats.record(imported(path)),
+        "pattern": formats.pattern,
+        "one_of": lambda options: formats.one_of(options.split(",")),
+    }
+    said = {f.name: getattr(shape, f.name) for f in fields(shape) if getattr(shape, f.name) is not None}
+    if len(said) > 1:
+        raise UsageError(f"{' and '.join(said)} are given: an answer has one format", remedy="give one of them")
+    return next((ways[name](value) for name, value in said.items()), None)
+
+
+def _problem(text: str) -> str:
+    """Return the words of a problem that is named as a task, and any other text as it is."""
+    from mdap.core.spec import parse_spec
+    from mdap.tasks.catalog import TASKS
+    from mdap.tasks.catalog import task as task_named
+
+    name = text.partition(":")[0]
+    if name not in TASKS or any(white in text for white in " \n"):
+        return text
+    problem = getattr(task_named(text), "problem", None) if parse_spec(text).name in TASKS else None
+    return text if problem is None else str(problem)
+
+
+def _text(task: str | None, file: str | None) -> str:
+    from mdap.core.errors import UsageError
+
+    if (task is None) == (file is None):
+        raise UsageError(
+            "the task is given twice" if task is not None else "there is no task",
+            remedy='write mdap solve "TASK" --model MODEL, or --file FILE in place of the task',
+        )
+    if file is None:
+        return str(task)
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the task cannot be read from {file}: {error}", remedy="name a UTF-8 text file") from None
+
+
+def _drive(begin: _Begin, place: Place, *, json: bool, verbose: int, quiet: bool) -> int:
+    """See a run through to its end, print what it came to, and return the exit code."""
+    from mdap.agent_result import Foretold
+    from mdap.cli.driving import until_stopped
+    from mdap.cli.exits import CODES, say, ways_on
+    from mdap.cli.progress import Line, shown
+    from mdap.core.errors import MdapError
+    from mdap.core.events import Progress, Started
+    from mdap.core.remedy import addressed
+    from mdap.journal import open_journal
+
+    progress, begun = Progress(), []
+
+    def _note(event: Any) -> None:
+        if type(event) is Started:
+            begun.append(event.run)
+        if type(event) is Foretold and not quiet:
+            say(f"note:  {event.forecast}")
+        progress.add(event)
+
+    line = Line(progress)
+    with closing(open_journal(place.path)) as journal:
+        try:
+            with shown(line, verbose=verbose, quiet=quiet):
+                result = until_stopped(begin(journal, _note), line, place)
+        except asyncio.CancelledError:
+            say(f"interrupted; go on with `mdap resume {begun[0]}{place.flag}`" if begun else "interrupted")
+            return CODES["interrupted"]
+        except MdapError:
+            if begun:
+                say(f"what was decided is kept; then go on with `mdap resume {begun[0]}{place.flag}`")
+            raise
+        book, settings = journal.history(result.run).book, journal.head(result.run).settings
+    _report(result, json=json)
+    for warning in () if quiet else result.warnings:
+        say(f"note:  {warning}")
+    if not result.ok:
+        say(f"{result.status}: {addressed(result.error, result.run, place.flag)}")
+        for command in ways_on(result.run, book, settings, place.flag):
+            say(f"next:  {command}")
+    code: int = CODES[result.status]
+    return code
+
+
+def _report(result: AgentResult, *, json: bool) -> None:
+    """Print the answer alone, or all that is known of it as JSON; nothing where there is none."""
+    from mdap.cli.exits import unread
+    from mdap.cli.report import print_json
+
+    with unread(sys.stdout):
+        if json:
+            print_json(result.to_dict())
+        elif result.ok and isinstance(result.answer, str):
+            print(result.answer)
+        elif result.ok:
+            print_json(result.answer)
