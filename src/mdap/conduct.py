@@ -41,6 +41,7 @@ from mdap.protocols import Clock, Complete, Journal, Model, Rule, Task
 from mdap.roles import Cast, Casting, RoleTotals, total_of, totals_of
 from mdap.spare import SpareModels
 from mdap.tasks.catalog import task as task_named
+from mdap.tools import GivenTools, task_with
 
 _CONDITION = msgspec.json.Decoder(tuple[int, str])
 
@@ -66,7 +67,15 @@ class Voice(NamedTuple):
 class Conduct:
     """The branches of a run. `run` is its id, `origin` what it was begun with, as JSON values."""
 
-    def __init__(self, journal: Journal, staged: Staged, on_event: Observer | Sequence[Observer], clock: Clock) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        staged: Staged,
+        on_event: Observer | Sequence[Observer],
+        clock: Clock,
+        tools: GivenTools = (),
+    ) -> None:
+        self._tools = tools
         head, settings = staged.head, staged.casting.usual.settings
         self.run = head.id
         self.origin = staged.origin
@@ -110,7 +119,7 @@ class Conduct:
             raise UsageError(f"branch {item} is not to be had twice", remedy="number branches from 0, each once")
         self._taken.add(item)
         end = self._ends.get(item)
-        view = TaskView(task_named(task))
+        view = TaskView(task_named(task_with(self._tools, task)))
         self._tasks[item] = view.task
         ride: Ride | None = None
         try:
@@ -252,7 +261,9 @@ class Conduct:
         return Parts(view, cast.model or self._staged.casting.models[0], cast.flags, cast.settings, owns_model=False)
 
     def _rule(self, kind: str) -> Rule:
-        return self._staged.casting.of(kind).rule
+        casting = self._staged.casting
+        # Whoever has the word: what waits for a tool waits for no model.
+        return casting.by_kind.get(kind, casting.usual).rule
 
     def _stacked_models(self) -> dict[int, Stack]:
         """Wrap each model once, whatever roles it has, and give back to it what it had learnt."""

@@ -32,6 +32,7 @@ from mdap.planning.telling import told
 from mdap.planning.templates import Templates
 from mdap.planning.verdicts import distinct
 from mdap.protocols import Clock, Journal, Task
+from mdap.tools import GivenTools
 
 DEFAULT_K = 10
 # Without judges, votes are on answers, as in the paper: ahead by as many as a run assumes.
@@ -53,6 +54,7 @@ class PlannedOptions(AskOptions, total=False):
     free: bool
     red_flags: Sequence[RedFlagCheck] | None
     extra_flags: Sequence[RedFlagCheck]
+    tools: GivenTools
     on_event: Observer | Sequence[Observer]
     clock: Clock | None
     remedies: Sequence[str]

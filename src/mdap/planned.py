@@ -32,6 +32,7 @@ from mdap.parts import Asked, Options, Prices, changed_settings, choose_rule, un
 from mdap.protocols import Clock, Journal, Rule
 from mdap.roles import Ensemble, Role, RoleTotals, cast_roles
 from mdap.rowio import PLANNED, is_planned
+from mdap.tools import GivenTools, toolbox
 
 
 @asynccontextmanager
@@ -50,6 +51,7 @@ async def conducting(
     free: bool = False,
     red_flags: Sequence[RedFlagCheck] | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
+    tools: GivenTools = (),
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
     **options: Unpack[Options],
@@ -58,6 +60,7 @@ async def conducting(
 
     `kind` names what is run, such as `plan`. `roles` says by the kind of a step who has the word in it; `model`, the
     rule, the flags and the options are those of all other steps. All share the budgets, and each model its own pace.
+    The replies of all roles may call `tools`, as in `run`.
     `origin` are JSON values that a resume needs, and `identity` those that must be the same at one (by default all of
     `origin`). `run` goes on with a run that the journal holds: the same code runs again, what is decided comes back
     without a call, and only what a resume may change may be given as an option; FingerprintChanged for anything else
@@ -72,6 +75,7 @@ async def conducting(
     about = {
         "origin": dict(plain(origin or {})),
         "identity": plain(origin or {}) if identity is None else plain(identity),
+        "tools": {"tools": ",".join(toolbox(tools).schemas)} if tools else {},
     }
     try:
         with api.opened(journal) as store:
@@ -80,7 +84,7 @@ async def conducting(
             else:
                 staged = _taken_up(store, run, ensemble, chosen, about, dict(options))
             with store.claim(staged.head.id):
-                conduct = Conduct(store, staged, on_event, clock or LoopClock())
+                conduct = Conduct(store, staged, on_event, clock or LoopClock(), tools)
                 async with _segment(conduct):
                     yield conduct
     finally:
@@ -126,7 +130,7 @@ def _begun(
         task=chosen.kind,
         model=", ".join(dict.fromkeys(model.spec for model in casting.models)),
         rule=rule.spec,
-        fingerprint=_fingerprint(chosen.kind, about["identity"], casting.told()),
+        fingerprint=_fingerprint(chosen.kind, about["identity"] | about["tools"], casting.told()),
         settings=msgspec.to_builtins(settings) | {PLANNED: stored},
         prices=unit_prices(casting.models, settings, chosen.prices, free=chosen.free),
     )
@@ -151,7 +155,8 @@ def _taken_up(
     is_given = chosen.k is not None or chosen.rule is not None
     rule = choose_rule(chosen.k, chosen.rule) if is_given else choose_rule(None, head.rule)
     casting = cast_roles(ensemble, chosen.model, chosen.roles, rule, chosen.red_flags, chosen.extra_flags, options)
-    difference = differences(head.fingerprint, _fingerprint(kind, about["identity"] or origin, casting.told()))
+    same = (about["identity"] or origin) | about["tools"]
+    difference = differences(head.fingerprint, _fingerprint(kind, same, casting.told()))
     if difference:
         raise FingerprintChanged(
             f"run {head.id} was started with something else:\n{difference}\n", remedy="begin a new one"

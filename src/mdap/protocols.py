@@ -35,6 +35,11 @@ class Task(Protocol):
     counted, in the order asked, `winner` is that of the decided candidate, None where the rule closed the ballot
     without one; None: the step is undecided. The move is decided, journaled and replayed like a winner's; with votes on
     the action, its next state is what `apply` gives. Pure: a resume may ask for it again),
+    `observe(state, intent, outcome) -> state` (the state in which a step goes on once a tool that a reply asked for has
+    come to something, where a run has `tools`; without it the run keeps the outcome and shows it in the step's prompt),
+    `effect(state) -> ToolIntent | None` (the call that a state waits for, for a task that says by itself what it calls:
+    nobody votes then, the call is made once by the task's `hands: Mapping[str, mdap.engine.tools.Hand]`, its outcome is
+    the step's action, and `observe` gives the next state),
     `paraphrases(state) -> list` (other prompts for a state, for the remedy `prompt`),
     `draft(state) -> Move | None` (a guess, used by lookahead alone),
     `rank(text, state) -> Sequence[Move]` (in place of `parse`, for rules that read rankings: all moves that a reply

@@ -19,6 +19,7 @@ from mdap.planning.events import (
 from mdap.planning.execution_task import EXECUTION_VOTING
 from mdap.planning.plan_task import PLAN_VOTING, PLANNING
 from mdap.planning.steps import PlanStep, plan_error, read_step
+from mdap.planning.tool_task import asks_for_tool
 from mdap.planning.verdicts import CONTENTIOUS, END, NO, YES
 
 
@@ -28,6 +29,8 @@ def told(decision: Decision, k: int) -> Iterator[PlanningEvent]:
     `k` is the margin of the judges.
     """
     action, after = decision.move.action, decision.move.next_state
+    if asks_for_tool(action):
+        return
     if decision.kind == PLANNING:
         yield from _proposed(action, after)
     elif decision.kind == PLAN_VOTING:

@@ -228,6 +228,11 @@ class ToolTask:
         return Move(_converted(move.action, self._action_type), after)
 
 
+def asks_for_tool(action: Any) -> bool:
+    """Say whether an action is the call of a tool, and no answer."""
+    return isinstance(action, dict) and action.keys() == {MARK}
+
+
 def _held(state: Any) -> tuple[Held, State]:
     """Return what a state holds beside the task's own, and the task's own."""
     if isinstance(state, dict) and MARK in state:
@@ -242,7 +247,7 @@ def _holding(held: Held, own: State) -> State:
 
 
 def _intent(action: Any) -> ToolIntent | None:
-    if isinstance(action, dict) and action.keys() == {MARK}:
+    if asks_for_tool(action):
         return msgspec.convert(action[MARK], type=ToolIntent)
     return None
 
