@@ -10,6 +10,7 @@ import pytest
 
 import mdap
 from mdap.core.errors import Rejected, Stop, UsageError
+from mdap.core.events import StepBegun
 from mdap.doing import Plan
 from mdap.planning.events import PlanRestarted, PlanVoted, StepsAdded, StepsProposed, StepsRejected, Votes
 from tests.planning.support import END, NO, YES, Role, by_ballot, steps, verdict
@@ -251,6 +252,21 @@ async def test_an_observer_may_stop_a_plan_between_two_steps_of_it() -> None:
     plan = await planned(Role(by_step), Role([YES]), on_event=_at_most_two)
     assert (plan.status, tasks(plan)) == ("stopped", ["step 0", "step 2"])
     assert "two are enough" in plan.reason
+
+
+async def test_an_observer_hears_of_a_step_before_it_and_may_stop_there() -> None:
+    kinds: list[str] = []
+
+    def _before(event: Any) -> None:
+        if isinstance(event, StepBegun):
+            kinds.append(event.kind)
+            if len(kinds) == 4:
+                raise Stop("no further judgement")
+
+    judge = Role([YES])
+    plan = await planned(Role(by_step), judge, on_event=_before)
+    assert (plan.status, tasks(plan)) == ("stopped", ["step 0"])
+    assert (kinds, len(judge.requests)) == (["planning", "plan_voting"] * 2, 2)
 
 
 async def test_the_users_text_goes_into_prompts_as_it_is() -> None:

@@ -10,7 +10,7 @@ import pytest
 import mdap
 from mdap import ABSENT, Move, RedFlag, Stop
 from mdap.core.errors import UsageError
-from mdap.core.events import StepDecided
+from mdap.core.events import StepBegun, StepDecided
 from mdap.models import scripted
 
 
@@ -105,6 +105,16 @@ def test_a_hook_after_a_step_may_stop_the_run() -> None:
 
     result = mdap.run(counting(), scripted(lambda r: counter(r)), k=2, on_event=_after)
     assert (result.status, result.steps) == ("stopped", 2)
+
+
+def test_a_hook_before_a_step_may_stop_the_run_before_anything_of_it_is_asked() -> None:
+    def _before(event: Any) -> None:
+        if isinstance(event, StepBegun) and event.step == 1:
+            raise Stop("one is enough")
+
+    model = scripted(lambda r: counter(r))
+    result = mdap.run(counting(), model, k=2, on_event=_before)
+    assert (result.status, result.steps, len(model.requests)) == ("stopped", 1, 2)
 
 
 def test_it_is_named_after_its_parser_unless_it_has_a_name() -> None:

@@ -57,6 +57,17 @@ class Warned(msgspec.Struct, frozen=True, tag="warned"):
     message: str
 
 
+class StepBegun(msgspec.Struct, frozen=True, gc=False, tag="begun"):
+    """A step is about to be voted on, or taken up again; with lookahead, some of its votes may be there already.
+
+    A Stop that an observer raises here ends the run before the step; `kind` is that of the step.
+    """
+
+    step: int
+    kind: str = ""
+    item: Item = 0
+
+
 class StepDecided(msgspec.Struct, frozen=True, tag="decided"):
     """A ballot was decided; `totals` counts what it took, `item` is its row or branch, 0 where there are none."""
 
@@ -98,7 +109,17 @@ class RunEnded(msgspec.Struct, frozen=True, tag="ended"):
 
 
 Event: TypeAlias = (
-    Started | Called | Flagged | Retried | Warned | StepDecided | StepUndecided | Remedied | RowSettled | RunEnded
+    Started
+    | StepBegun
+    | Called
+    | Flagged
+    | Retried
+    | Warned
+    | StepDecided
+    | StepUndecided
+    | Remedied
+    | RowSettled
+    | RunEnded
 )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from mdap.core.delta import diff
-from mdap.core.events import StepDecided
+from mdap.core.events import StepBegun, StepDecided
 from mdap.core.history import Acted, Attempted, Decided, Ended, History, Learned, Leased, Opened, Snapshot, Spend, walk
 from mdap.core.plain import plain
 from mdap.core.records import Attempt, Decision, Move, Record, Sample, State, Status, Step, Totals, Usage
@@ -225,6 +225,8 @@ def durable(decide: Decide, log: Log, emit: Emit = None) -> Decide:
         past = log.past(step)
         if past is not None:
             return past
+        if emit is not None:
+            emit(StepBegun(step.index, step.kind, step.item))
         decision = await decide(step)
         totals = count(decision.samples)
         await log.commit(step, decision, totals)
