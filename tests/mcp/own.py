@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from mdap.core.errors import RedFlag
 from mdap.core.records import Move, Request, Response
 
@@ -63,3 +65,13 @@ class Broken:
 
 def says_blue(prompt: str) -> str:
     return "blue"
+
+
+class Sleepy:
+    """A model that takes its time."""
+
+    spec = "tests.mcp.own:Sleepy"
+
+    async def complete(self, request: Request) -> Response:
+        await asyncio.sleep(30)
+        return Response("at last")

@@ -29,7 +29,12 @@ class Caller:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.slowest = 0.0
+        self.took: list[float] = []
+
+    @property
+    def slowest(self) -> float:
+        """Seconds that the slowest answer took."""
+        return max(self.took)
 
     async def __call__(self, tool: str, /, **arguments: Any) -> Any:
         """Return what a tool answered."""
@@ -48,7 +53,7 @@ class Caller:
         loop = asyncio.get_running_loop()
         began = loop.time()
         result = await self.client.call_tool(tool, arguments)
-        self.slowest = max(self.slowest, loop.time() - began)
+        self.took.append(loop.time() - began)
         [block] = result.content
         assert block.type == "text"
         assert len(block.text.encode()) < MOST_TOKENS

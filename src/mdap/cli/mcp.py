@@ -80,6 +80,7 @@ def mcp(
         if error.name is None or error.name.partition(".")[0] in ("mdap", ""):
             raise
         raise UsageError(f"mdap mcp needs {error.name}", remedy="pip install 'mdap[mcp]'") from None
+    gc.freeze()
     gc.enable()
     serving.log_to_stderr(verbose)
     if http:

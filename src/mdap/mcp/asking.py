@@ -9,10 +9,7 @@ from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.tools import Tool
 from pydantic import Field
 
-from mdap import asked, inbox
-from mdap.calibrating import calibrate
 from mdap.core.errors import RedFlag, UsageError
-from mdap.core.estimate import estimate
 from mdap.core.events import Called, Event, Flagged, StepDecided
 from mdap.core.records import ABSENT, Move
 from mdap.core.strictjson import read_json
@@ -22,8 +19,6 @@ from mdap.mcp.options import Cap, Few, K, Rule, Seed
 from mdap.mcp.pages import MOST_BYTES, listed, shortened, size_of
 from mdap.mcp.progress import Tell, told_of
 from mdap.mcp.tool import LARGEST, Limit, Money, Offset, Run, given, made
-from mdap.parts import choose_rule
-from mdap.result import Result
 
 Spec = Annotated[
     str | None, Field(description="Such as openai:gpt-4.1-mini. Without it: the server's own model.", max_length=1_000)
@@ -78,6 +73,9 @@ class AskTools:
         `answer` is absent where the votes did not decide, never a mere plurality. For a question that takes longer than
         a minute: run_start(question=...).
         """
+        from mdap import asked  # here and below when it is first needed: a server is to be there at once
+        from mdap.parts import choose_rule
+
         spec = self._desk.allowed.check_model(model)
         if spec == CLIENT:
             raise UsageError("model: your own votes need a run", remedy="run_start(question=..., model='client')")
@@ -87,7 +85,7 @@ class AskTools:
             max_samples=max_samples, max_tokens=max_tokens, seed=seed, budget_calls=budget_calls, budget_usd=budget_usd
         )
 
-        async def _asked(tell: Tell) -> Result:
+        async def _asked(tell: Tell) -> Any:
             return await self._desk.see_through(
                 asked.conduct(
                     inquiry, spec, rule=chosen, journal=self._desk.journal, on_event=_votes_told(tell), **options
@@ -114,6 +112,8 @@ class AskTools:
         """Say what votes are needed for a run, and what they cost, before any call is made: k, success, votes, calls,
         tokens, money and time, and a table over k.
         """
+        from mdap.core.estimate import estimate
+
         made_of = estimate(
             p, steps, t=target, v=v, k=k, n_in=tokens_in, n_out=tokens_out, price_in=price_in, price_out=price_out,
             latency=latency, budget_calls=budget_calls,
@@ -139,6 +139,8 @@ class AskTools:
 
         It refuses where voting cannot help at all. Takes `samples` calls of each model.
         """
+        from mdap.calibrating import calibrate
+
         specs = [self._desk.allowed.check_model(model) for model in models]
         if CLIENT in specs:
             raise UsageError("models: client cannot be calibrated", remedy="name models that the server can call")
@@ -166,6 +168,8 @@ class AskTools:
 
         Each with what was asked, the answers by their votes, and why none has won.
         """
+        from mdap import inbox
+
         chosen = None if run is None else self._desk.head(run).id
         found = [msgspec.to_builtins(one) for one in inbox.waiting(self._desk.journal, chosen)]
         return listed(found[offset:], offset, limit, shrink=_brief) | {"total": len(found)}
@@ -188,6 +192,8 @@ class AskTools:
 
         Ask the user before you decide in their place.
         """
+        from mdap import inbox
+
         head = self._desk.head(run)
         move = None if override is None else _move(override)
         acted = inbox.resolve(

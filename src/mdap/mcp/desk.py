@@ -9,7 +9,6 @@ from asyncio import Future, Task, TaskGroup
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from mdap import api
 from mdap.core.errors import JournalError, MdapError, UsageError
 from mdap.core.events import Event, Flagged, Progress, Started
 from mdap.core.history import History, RunHead
@@ -126,6 +125,8 @@ class Desk:
 
     async def start(self, task: Any, model: str | None, observer: Observer | None = None, **options: Any) -> Live:
         """Begin a run of a task, or of its spec; `options` are those of `mdap.run`."""
+        from mdap import api  # when it is first needed: a server is to be there at once
+
         if isinstance(task, str):
             task = self.allowed.check_task(task)
         spec = self.allowed.check_model(model)
@@ -156,6 +157,8 @@ class Desk:
 
     async def resume(self, head: RunHead, **changes: Any) -> Live:
         """Take up a run where its journal ends; `changes` are those of `mdap.resume`."""
+        from mdap import api
+
         task = self.view(head).task
         box = None
         asked: Any = self.allowed.check_model(head.model)

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.tools import Tool
 from pydantic import Field
 
 from mdap.core.errors import Stop, UsageError
-from mdap.doing import Execution, Plan
 from mdap.mcp import planned
 from mdap.mcp.allowed import CLIENT
 from mdap.mcp.desk import Desk
 from mdap.mcp.progress import Tell, told_of
 from mdap.mcp.tool import PlainTool, given, made
-from mdap.planning import events
-from mdap.planning.steps import PlanStep, read_steps
+
+if TYPE_CHECKING:
+    from mdap.planning.events import Votes
+    from mdap.planning.steps import PlanStep
 
 Prompt = Annotated[str, Field(description="The task, with all the context that it takes.")]
 BatchSize = Annotated[int, Field(description="Steps per round.", ge=1)]
@@ -69,7 +70,8 @@ class MakerTools:
         Returns a JSON array of steps, to be carried out by maker_execute.
         """
         options = given(batch_size=batchSize, k=k, max_steps=maxSteps, format=format)
-        return _plan_of(await self._conduct(ctx, "plan", prompt, None, "Planning...", options)).json
+        plan = await self._conduct(ctx, "plan", prompt, None, "Planning...", options)
+        return str(plan.json)
 
     async def maker_execute(
         self,
@@ -84,6 +86,8 @@ class MakerTools:
 
         Returns the final state as plain text.
         """
+        from mdap.planning.steps import read_steps  # when it is first needed: a server is to be there at once
+
         options = given(batch_size=batchSize, k=k, format=format)
         phase = f"Executing {len(read_steps(stepsJson))} steps..."
         return _state_of(await self._conduct(ctx, "execute", prompt, stepsJson, phase, options))
@@ -106,7 +110,7 @@ class MakerTools:
 
     async def _conduct(
         self, ctx: Context_, kind: str, prompt: str, steps: str | None, phase: str, options: dict[str, Any]
-    ) -> planned.Outcome:
+    ) -> Any:
         """See a run through, and return what it came to; raises what kept it from its end, with the way to go on."""
         if self._desk.allowed.check_model(None) == CLIENT:
             raise UsageError(
@@ -114,11 +118,10 @@ class MakerTools:
                 remedy="run_start(prompt=...), then next_steps and submit_votes",
             )
 
-        async def _conducted(tell: Tell) -> planned.Outcome:
+        async def _conducted(tell: Tell) -> Any:
             _say(tell, "phase", phase)
             live = await planned.begin(self._desk, kind, prompt, steps, None, _heard(tell), **options)
-            outcome: planned.Outcome = await self._desk.outcome(live)
-            return outcome
+            return await self._desk.outcome(live)
 
         outcome = await told_of(ctx, _conducted, all_of_it=True)
         if outcome.status != "done":
@@ -143,6 +146,8 @@ def _heard(tell: Tell) -> Callable[[Any], None]:
 
 
 def _message(event: Any) -> tuple[str, Any] | None:
+    from mdap.planning import events
+
     match event:
         case events.StepsProposed(steps=steps):
             return "steps_proposed", _written(steps)
@@ -165,16 +170,10 @@ def _written(steps: tuple[PlanStep, ...]) -> list[dict[str, Any]]:
     return [step.to_dict() for step in steps]
 
 
-def _votes(votes: events.Votes) -> dict[str, Any]:
+def _votes(votes: Votes) -> dict[str, Any]:
     return {"kValue": votes.k, "votes": {"Yes": votes.yes, "No": votes.no, "End": votes.end}}
 
 
-def _plan_of(outcome: planned.Outcome) -> Plan:
-    assert isinstance(outcome, Plan)
-    return outcome
-
-
-def _state_of(outcome: planned.Outcome) -> str:
-    assert isinstance(outcome, Execution)
+def _state_of(outcome: Any) -> str:
     state = outcome.state
     return state if isinstance(state, str) else json.dumps(state, ensure_ascii=False)

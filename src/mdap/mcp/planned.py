@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mdap import doing
 from mdap.core.errors import Rejected, UsageError
 from mdap.core.history import Resumed, RunHead
 from mdap.journal import open_journal
 from mdap.mcp.allowed import CLIENT
 from mdap.mcp.desk import PATIENCE, Desk, Live, Observer
 from mdap.models.client import Client, Mailbox
-from mdap.planned import origin_of
 from mdap.protocols import Journal
 
-Outcome = doing.Plan | doing.Execution
+if TYPE_CHECKING:
+    from mdap import doing
 
-_KINDS: dict[str, Callable[..., Coroutine[Any, Any, Outcome]]] = {
-    "plan": lambda prompt, steps, model, **options: doing.plan(prompt, model, **options),
-    "execute": lambda prompt, steps, model, **options: doing.execute(steps, prompt, model, **options),
-    "do": lambda prompt, steps, model, **options: doing.do(prompt, model, **options),
-}
+Outcome: TypeAlias = "doing.Plan | doing.Execution"
+KINDS = ("plan", "execute", "do")
 
-# What each kind takes: a stored brief holds the options of all.
-_OPTIONS = {
-    "plan": doing.PlanOptions.__optional_keys__,
-    "execute": doing.ExecuteOptions.__optional_keys__,
-    "do": doing.DoOptions.__optional_keys__,
-}
+
+async def conduct(kind: str, prompt: str, steps: Any, model: Any, **options: Any) -> Outcome:
+    """Return what a run of this kind comes to."""
+    from mdap import doing  # when it is first needed: a server is to be there at once
+
+    if kind == "execute":
+        return await doing.execute(steps, prompt, model, **options)
+    return await (doing.plan if kind == "plan" else doing.do)(prompt, model, **options)
 
 
 async def begin(
@@ -51,7 +49,9 @@ async def begin(
         options = {"timeout": PATIENCE, **options}
     listening = [observer] if observer is not None else []
     return await desk.launch(
-        lambda heard: _KINDS[kind](prompt, steps, asked, journal=desk.journal, on_event=[heard, *listening], **options),
+        lambda heard: conduct(
+            kind, prompt, steps, asked, journal=desk.journal, on_event=[heard, *listening], **options
+        ),
         box,
     )
 
@@ -59,8 +59,8 @@ async def begin(
 async def take_up(desk: Desk, head: RunHead, changes: dict[str, Any]) -> Live:
     """Go on with a stored run; raises UsageError for one whose branches a program alone has."""
     box = Mailbox() if head.model == CLIENT else None
-    conduct = _again(desk, head, desk.journal, box, desk.checked(changes))
-    return await desk.launch(lambda heard: conduct(on_event=[heard]), box)
+    go_on = _again(desk, head, desk.journal, box, desk.checked(changes))
+    return await desk.launch(lambda heard: go_on(on_event=[heard]), box)
 
 
 async def reached(desk: Desk, head: RunHead) -> Outcome:
@@ -76,9 +76,9 @@ async def reached(desk: Desk, head: RunHead) -> Outcome:
             copy.append(head.id, Resumed(book.settings, book.prices or {}))
         for entry in desk.journal.row_decisions(head.id):
             copy.append(head.id, entry)
-        conduct = _again(desk, head, copy, Mailbox(), {"budget_calls": 0})
+        go_through = _again(desk, head, copy, Mailbox(), {"budget_calls": 0})
         try:
-            return await conduct()
+            return await go_through()
         except Rejected as error:
             return _partial(error)
     finally:
@@ -97,8 +97,11 @@ def _again(
     desk: Desk, head: RunHead, journal: Journal, box: Mailbox | None, changes: dict[str, Any]
 ) -> Callable[..., Coroutine[Any, Any, Outcome]]:
     """Return what conducts a stored run once more, as it was begun."""
+    from mdap import doing
+    from mdap.planned import origin_of
+
     kind, origin = origin_of(journal, head.id)
-    if kind not in _KINDS or "brief" not in origin:
+    if kind not in KINDS or "brief" not in origin:
         raise UsageError(f"run: {head.id} was begun by a program", remedy="go on with it there")
     brief = dict(origin["brief"])
     check = brief.pop("check_step", "not_atomic")
@@ -114,11 +117,13 @@ def _again(
     elif not models:
         raise UsageError(f"run: {head.id} was begun with a model of a program", remedy="go on with it there")
     model = models.pop("model", None)
-    brief = {name: value for name, value in brief.items() if name in _OPTIONS[kind]}
+    # A stored brief holds the options of all kinds.
+    kinds: dict[str, Any] = {"plan": doing.PlanOptions, "execute": doing.ExecuteOptions, "do": doing.DoOptions}
+    brief = {name: value for name, value in brief.items() if name in kinds[kind].__optional_keys__}
 
     async def _conduct(**more: Any) -> Outcome:
         options = {**models, **brief, **changes, **more}
-        return await _KINDS[kind](origin["prompt"], origin["steps"], model, journal=journal, run=head.id, **options)
+        return await conduct(kind, origin["prompt"], origin["steps"], model, journal=journal, run=head.id, **options)
 
     return _conduct
 

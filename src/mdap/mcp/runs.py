@@ -11,7 +11,6 @@ import msgspec
 from mcp.server.mcpserver.tools import Tool
 from pydantic import Field
 
-from mdap import asked, branches
 from mdap.core.errors import UsageError
 from mdap.core.history import RunHead, walk
 from mdap.core.prices import usd
@@ -59,6 +58,8 @@ class RunTools:
             return self._begun(await planned.begin(self._desk, kind, about["prompt"], steps, model, **options))
         task: Any = about["task"]
         if task is None:
+            from mdap import asked  # when it is first needed: a server is to be there at once
+
             task = asked.prepare(str(about["question"]), one_of=options.pop("one_of", None)).question
         return self._begun(await self._desk.start(task, model, **options))
 
@@ -132,6 +133,8 @@ class RunTools:
     def _decisions(self, head: RunHead, start: int) -> Iterator[dict[str, Any]]:
         """Yield the decisions from step `start` on, from the snapshot nearest to it; of branches, one after another."""
         if is_planned(head):
+            from mdap import branches
+
             for place, made in enumerate(islice(branches.steps_of(self._desk.journal, head.id), start, None), start):
                 yield {"place": place, **msgspec.to_builtins(made)}
             return
