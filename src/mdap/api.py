@@ -32,7 +32,7 @@ from mdap.engine.drawing import check_hedge, drawing
 from mdap.engine.drift import Drift
 from mdap.engine.durable import Log, durable
 from mdap.engine.growth import Growth, context_of
-from mdap.engine.independence import Independence
+from mdap.engine.independence import Independence, alarm
 from mdap.engine.ledger import listed
 from mdap.engine.lookahead import Draft, Lookahead
 from mdap.engine.poll import Poll
@@ -46,6 +46,7 @@ from mdap.engine.tools import said_of, with_tools
 from mdap.engine.vote import Asking
 from mdap.engine.voting import do_voting
 from mdap.journal import open_journal
+from mdap.models.probed import Report, read_report, take_over
 from mdap.observers import Observer, fan_out, warn
 from mdap.parts import (
     Asked,
@@ -83,6 +84,7 @@ async def run(
     rule: Rule | str | None = None,
     journal: Journal | str | Path | None = None,
     calibration: Calibration | str | Path | None = None,
+    probe: Report | str | Path | None = None,
     prices: Prices | None = None,
     free: bool = False,
     red_flags: RedFlags | None = None,
@@ -99,9 +101,10 @@ async def run(
     `k` is short for the rule `ahead_by_k:k`; without either, k is 3, which is an assumption. `journal` is a path, or
     None to keep nothing on disk. `calibration`, or the file of one, gives k where none is given, and the run warns when
     its flags or its dissent rise above it; it must be of the same model, prompt, parser, flags and settings
-    (FingerprintChanged), and VotingCannotHelp is raised where it refuses. `prices` (USD per million tokens by model, or
-    a file of them) and `free` say what calls cost: see `mdap.parts.prices_of`. `red_flags` replaces the default red
-    flags, `extra_flags` come after them. The options are those of `Settings`.
+    (FingerprintChanged), and VotingCannotHelp is raised where it refuses. `probe`: the report of one on the model, or
+    its file; it says what the model takes, and whether votes of it can be independent. `prices` (USD per million tokens
+    by model, or a file of them) and `free` say what calls cost: see `mdap.parts.prices_of`. `red_flags` replaces the
+    default red flags, `extra_flags` come after them. The options are those of `Settings`.
     Observers given as `on_event` see every event and may raise Stop.
 
     Raises UsageError for what cannot be run, ModelRejected, TaskError or JournalError where the run cannot go on;
@@ -111,6 +114,7 @@ async def run(
         asked, suits = combined(model, fallback, mix), choose_rule(k, rule)
         task = task_with(tools, task)
         parts = parts_of(task, asked, lambda model: settings_of(model, dict(options), suits), red_flags, extra_flags)
+        _probed(parts, probe)
         unit_prices = prices_of(parts, prices, free=free)
         calibrated = fitting(calibration, parts)
         from_it = calibrated.k if calibrated is not None and k is None and rule is None else k
@@ -144,6 +148,7 @@ async def resume(
     model: Asked | None = None,
     rule: Rule | str | None = None,
     calibration: Calibration | str | Path | None = None,
+    probe: Report | str | Path | None = None,
     prices: Prices | None = None,
     free: bool = False,
     red_flags: RedFlags | None = None,
@@ -179,23 +184,30 @@ async def resume(
             )
             chosen = suited(choose_rule(None, before["rule"] if rule is None else rule), parts)
             now = fingerprint_of(parts, chosen)
-            changed = differences(before, now)
-            if changed and not accept_changes:
-                raise FingerprintChanged(
-                    f"run {head.id} was started with something else:\n{changed}\n",
-                    remedy=f"`mdap resume {head.id} --accept-changes` starts a new epoch at step {book.steps:,}",
-                )
-            if changed:
-                _check_known(history, before, now)
+            is_changed = _is_changed(history, before, now, accept_changes=accept_changes)
             if history.snapshot.state is ABSENT:  # killed after the run was made and before its start was durable
                 store.append(head.id, Snapshot(0, plain(parts.view.start())))
+            _probed(parts, probe)
             before_prices = head.prices if book.prices is None else book.prices
             unit_prices = prices_of(parts, prices, before_prices, free=free)
             store.append(head.id, Resumed(msgspec.to_builtins(parts.settings), unit_prices))
-            if changed:
+            if is_changed:
                 await store.wait_durable(store.append(head.id, Epoch(book.steps, now)))
             calibrated = fitting(calibration, parts)
             return await _drive(store, head.id, parts, chosen, on_event, clock, _again(journal, store), calibrated)
+
+
+def _is_changed(history: History, before: dict[str, str], now: dict[str, str], *, accept_changes: bool) -> bool:
+    """Say whether a run goes on as something else; raises FingerprintChanged where it may not."""
+    changed, run = differences(before, now), history.head.id
+    if changed and not accept_changes:
+        raise FingerprintChanged(
+            f"run {run} was started with something else:\n{changed}\n",
+            remedy=f"`mdap resume {run} --accept-changes` starts a new epoch at step {history.book.steps:,}",
+        )
+    if changed:
+        _check_known(history, before, now)
+    return bool(changed)
 
 
 def _check_known(history: History, before: dict[str, str], now: dict[str, str]) -> None:
@@ -291,7 +303,8 @@ def _wired(journal: Journal, history: History, parts: Parts, rule: Rule, emit: O
     if book.ballot is not None:
         step = Step(book.ballot.step, view.load(book.ballot.state), book.ballot.kind)
         polls[step.index] = reopened(book.ballot, view, ruling.for_step(step))
-    vote = partial(_vote, ruling=ruling, polls=polls)
+    known = _known_of(parts.model, settings)
+    vote = partial(_vote, ruling=ruling, polls=polls) if not known else partial(_refuse, known)
     asked = partial(vote, asking)
     room = room_of(members(parts.model), settings, clock)
     ahead = _lookahead(view, settings, asked, ruling, polls, spare, room, emit)
@@ -318,6 +331,11 @@ async def _vote(
     if tell is not None:
         asking = msgspec.structs.replace(asking, emit=tell)
     return await do_voting(asking, ruling.for_step(step), step, polls if ballots is None else ballots)
+
+
+async def _refuse(known: str, asking: Asking, step: Step, ballots: dict[int, Poll] | None = None) -> Decision:
+    """Ask nothing: what is known of the votes beforehand need not be paid for."""
+    raise alarm(step.index, known)
 
 
 def _lookahead(
@@ -365,6 +383,11 @@ def fitting(calibration: Calibration | str | Path | None, parts: Parts) -> Model
     return found
 
 
+def _probed(parts: Parts, probe: Report | str | Path | None) -> None:
+    if probe is not None:
+        take_over(members(parts.model), read_report(probe))
+
+
 def read_calibration(calibration: Calibration | str | Path) -> Calibration:
     """Return a calibration, read from its file unless it is one already; raises UsageError for what is none."""
     if isinstance(calibration, Calibration):
@@ -407,7 +430,16 @@ def independence_of(model: object, settings: Settings) -> Callable[[Request, Res
     """Return what watches the independence of votes; None for a model whose replies nothing but their seeds settle."""
     if getattr(model, "is_seeded", False):
         return None
-    return Independence(allow_identical=settings.allow_identical).see
+    return Independence(allow_identical=settings.allow_identical, known=_known_of(model, settings)).see
+
+
+def _known_of(model: object, settings: Settings) -> str:
+    """Return what was known before the run began of its votes not being independent; empty where nothing was."""
+    hot = settings.temperature is None or settings.temperature > 0
+    repeating = [one.spec for one in members(model) if getattr(one, "repeats", False)]
+    if not repeating or not hot or settings.allow_identical:
+        return ""
+    return f"a probe of {repeating[0]} found replies alike whatever their seeds"
 
 
 async def close(model: object) -> None:

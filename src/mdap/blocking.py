@@ -16,6 +16,7 @@ from mdap.core.formats import Format
 from mdap.core.keys import Judged, Key
 from mdap.core.records import Message
 from mdap.core.redflags import RedFlagCheck, RedFlags
+from mdap.models.probed import Report
 from mdap.observers import Observer
 from mdap.parts import Asked, Changes, Options, Prices, combined
 from mdap.planning.steps import Steps
@@ -75,6 +76,7 @@ def run(
     rule: Rule | str | None = None,
     journal: Journal | str | Path | None = None,
     calibration: Calibration | str | Path | None = None,
+    probe: Report | str | Path | None = None,
     prices: Prices | None = None,
     free: bool = False,
     red_flags: RedFlags | None = None,
@@ -93,6 +95,7 @@ def run(
         rule=rule,
         journal=journal,
         calibration=calibration,
+        probe=probe,
         prices=prices,
         free=free,
         red_flags=red_flags,
@@ -113,6 +116,7 @@ def resume(
     model: Asked | None = None,
     rule: Rule | str | None = None,
     calibration: Calibration | str | Path | None = None,
+    probe: Report | str | Path | None = None,
     prices: Prices | None = None,
     free: bool = False,
     red_flags: RedFlags | None = None,
@@ -131,6 +135,7 @@ def resume(
         model=model,
         rule=rule,
         calibration=calibration,
+        probe=probe,
         prices=prices,
         free=free,
         red_flags=red_flags,

@@ -50,6 +50,19 @@ def test_a_probe_prints_one_object_with_json(mdap: Terminal, vendor: Vendor) -> 
     assert {finding["name"] for finding in made.json["findings"]} >= {"seed", "n", "repeats", "context"}
 
 
+def test_a_saved_probe_is_taken_over_by_a_run_of_the_same_model_and_by_no_other(mdap: Terminal, vendor: Vendor) -> None:
+    model = f"openai:m,base_url={vendor.url}"
+    assert mdap("probe", model, "--output", "probe.json", "--quiet").code == 0
+    words = ("run", "hanoi:disks=2", "--probe", "probe.json", "--k", "1", "--max-samples", "1", "--redraws", "0")
+    before = len(vendor.asked)
+    said = mdap(*words, "--model", model)
+    assert said.code == 3
+    assert len(vendor.asked) == before + 1, "what the probe saw refused is not tried again"
+    other = mdap(*words, "--model", "simulated:p=0.9")
+    assert other.code == 2
+    assert f"the probe was of {model}, and the run asks simulated:p=0.9" in other.err
+
+
 def test_what_is_asked_over_no_network_cannot_be_probed(mdap: Terminal) -> None:
     said = mdap("probe", "simulated:p=0.9")
     assert said.code == 2

@@ -301,6 +301,10 @@ CalibrationFile = Annotated[
     Path | None,
     Parameter(help="File of `mdap calibrate --output`: gives k if none is given; warns when the run drifts from it."),
 ]
+ProbeFile = Annotated[
+    Path | None,
+    Parameter(help="File of `mdap probe --output`: what the model takes, and whether its replies repeat."),
+]
 BaseUrl = Annotated[
     str | None, Parameter(help="Address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1")
 ]

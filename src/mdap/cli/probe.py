@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -14,6 +15,7 @@ def probe(
     /,
     *,
     base_url: BaseUrl = None,
+    output: Annotated[Path | None, Parameter(alias="-o", help="File to save to, for `mdap run --probe`.")] = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
@@ -30,6 +32,7 @@ def probe(
     from mdap.cli.exits import say
     from mdap.cli.report import print_json
     from mdap.models import probing
+    from mdap.models.probed import Report
 
     asked = _made(model, base_url)
     if not quiet:
@@ -39,18 +42,31 @@ def probe(
             f"at most {probing.CALLS * probing.MAX_TOKENS:,} out"
         )
 
-    async def _probed() -> probing.Report:
+    async def _probed() -> Report:
         try:
             return await probing.probe(asked)
         finally:
             await asked.close()
 
     report = asyncio.run(_probed())
+    if output is not None:
+        _save(report, output)
     if json:
         print_json(msgspec.to_builtins(report))
     else:
         _print(report)
     return 0
+
+
+def _save(report: Any, output: Path) -> None:
+    import msgspec
+
+    from mdap.core.errors import UsageError
+
+    try:
+        output.write_bytes(msgspec.json.encode(report) + b"\n")
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written: {error.strerror}", remedy="name another --output") from None
 
 
 def _made(model: str, base_url: str | None) -> Any:

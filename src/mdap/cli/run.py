@@ -23,6 +23,7 @@ from mdap.cli.options import (
     Money,
     OfChain,
     Place,
+    ProbeFile,
     Quiet,
     Refusals,
     Verbose,
@@ -57,6 +58,7 @@ def run(
     k: K = None,
     rule: Annotated[str | None, Parameter(help=RULE)] = None,
     calibration: CalibrationFile = None,
+    probe: ProbeFile = None,
     base_url: BaseUrl = None,
     changeable: OfChain = UNCHANGED_CHAIN,
     money: Money = USUAL_MONEY,
@@ -79,7 +81,14 @@ def run(
 
     chosen = tapes.into(with_base_url(model, base_url))
     mixed, next_ones = [[tapes.into(spec) for spec in specs or ()] for specs in (mix, fallback)]
-    options = {"mix": mixed, "fallback": next_ones, **given(changeable), **given(fixed), **money.options}
+    options = {
+        "mix": mixed,
+        "fallback": next_ones,
+        "probe": probe,
+        **given(changeable),
+        **given(fixed),
+        **money.options,
+    }
     return drive(
         lambda journal, observers: api.run(
             task, chosen, k=k, rule=rule, calibration=calibration, journal=journal, on_event=observers, **options
@@ -114,6 +123,7 @@ def resume(
     refusals: Refusals = AS_BEFORE,
     model: Annotated[str | None, Parameter(alias="-m", help="Another model than the run's own.")] = None,
     calibration: CalibrationFile = None,
+    probe: ProbeFile = None,
     base_url: BaseUrl = None,
     changeable: OfChain = UNCHANGED_CHAIN,
     money: Money = USUAL_MONEY,
@@ -156,7 +166,7 @@ def resume(
         chosen = model
         if base_url is not None or tapes.is_given:
             chosen = tapes.into(with_base_url(model or journal.head(run).model, base_url))
-        options = {"model": chosen, "calibration": calibration, **given(changeable), **money.options}
+        options = {"model": chosen, "calibration": calibration, "probe": probe, **given(changeable), **money.options}
         return api.resume(run, journal=journal, accept_changes=accept_changes, on_event=observers, **options)
 
     return drive(_start, place, json=json, verbose=verbose, quiet=quiet)

@@ -35,10 +35,12 @@ class Independence:
 
     Three things are evidence: a header that says that a cache answered; an id that an earlier reply had; and long
     replies that are alike, at a temperature above 0, in ballot after ballot, more often than chance explains. How many
-    that takes depends on their length: at first 7 pairs at 100 tokens, 1 at 510.
+    that takes depends on their length: at first 7 pairs at 100 tokens, 1 at 510. `known` is evidence from before the
+    run, such as a probe's.
     """
 
-    def __init__(self, *, is_seeded: bool = False, allow_identical: bool = False) -> None:
+    def __init__(self, *, is_seeded: bool = False, allow_identical: bool = False, known: str = "") -> None:
+        self._known = "" if allow_identical else known
         self._ids: OrderedDict[str, Draw] = OrderedDict()
         self._looks_at_texts = not (is_seeded or allow_identical)
         self._ballots: OrderedDict[tuple[int, int], tuple[str, float]] = OrderedDict()
@@ -54,6 +56,8 @@ class Independence:
         if response.id:
             self._see_id(draw, response.id)
         hot = request.temperature is None or request.temperature > 0
+        if hot and self._known:
+            raise alarm(draw.step, self._known)
         if hot and self._looks_at_texts and len(response.text) >= LONG * CHARACTERS_PER_TOKEN:
             self._see_text(draw, response.text)
 
@@ -97,6 +101,11 @@ _CACHE = "switch off the cache between here and the model, or look with `mdap pr
 def _is_random(name: str) -> bool:
     drawn = _PREFIX.sub("", name, count=1)
     return len(drawn) >= _TELLING and not drawn.isdecimal()
+
+
+def alarm(step: int, known: str) -> Stop:
+    """Return what ends a run at this step over evidence from before it began."""
+    return _alarm(Draw(step, 0), known, f"{_CACHE}; or go on with --allow-identical")
 
 
 def _alarm(draw: Draw, evidence: str, remedy: str) -> Stop:

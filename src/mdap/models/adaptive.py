@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from mdap.core.errors import ModelError
 from mdap.models.profiles import Profile
 
+_REPEATS = "repeats"
 _LOG = logging.getLogger("mdap")
 
 
@@ -20,15 +21,19 @@ class Adaptive:
     spec: str
     profile: Profile
     adaptations: tuple[str, ...] = ()
+    repeats: bool = False
+    """Whether a probe found that free replies of it are alike whatever their seeds: its votes are not independent."""
 
     @property
     def condition(self) -> tuple[str, ...]:
-        """What a run keeps of the model, so that a resume goes on with it: see `adaptations`."""
-        return self.adaptations
+        """What a run keeps of the model, so that a resume goes on with it: `adaptations`, and whether it `repeats`."""
+        return (*self.adaptations, *([_REPEATS] if self.repeats else []))
 
     def restore(self, condition: Iterable[str]) -> None:
         """Take over the condition that an earlier part of the run left."""
-        self.adapt(tuple(condition))
+        words = tuple(condition)
+        self.repeats = self.repeats or _REPEATS in words
+        self.adapt([word for word in words if word != _REPEATS])
 
     def adapt(self, names: Sequence[str]) -> None:
         """Take over adaptations that an earlier part of the run made, silently; raises UsageError for an unknown name.

@@ -11,6 +11,7 @@ from mdap.clock import LoopClock
 from mdap.core.errors import ModelError, ModelRejected
 from mdap.core.records import Draw, Message, Prompt, Request, Response
 from mdap.models.http import Reply
+from mdap.models.probed import Finding, Report
 from mdap.models.profiles import Profile, Server
 from mdap.protocols import Clock
 
@@ -45,6 +46,7 @@ class Probed(Protocol):
     model: str
     server: Server
     profile: Profile
+    repeats: bool
     logprobs: bool
 
     @property
@@ -59,26 +61,6 @@ class Probed(Protocol):
 
     async def look(self, path: str) -> Reply:
         """Get another path of the same server."""
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One answer: `value` None where the calls could not tell; `how` says what was seen."""
-
-    name: str
-    value: bool | int | str | None
-    how: str
-
-
-class Report(msgspec.Struct, frozen=True):
-    """What a probe found: the profile as far as it is known now, each finding, and what it cost."""
-
-    model: str
-    profile: Profile
-    variety: str
-    findings: tuple[Finding, ...]
-    calls: int
-    tokens_in: int
-    tokens_out: int
 
 
 async def probe(model: Probed, clock: Clock | None = None) -> Report:
@@ -99,7 +81,9 @@ async def probe(model: Probed, clock: Clock | None = None) -> Report:
         await _caching(caller),
         await _context(model),
     )
-    profile = _profile(model.profile, {finding.name: finding.value for finding in findings})
+    seen = {finding.name: finding.value for finding in findings}
+    profile = _profile(model.profile, seen)
+    model.repeats = seen["repeats"] is True
     return Report(model.spec, profile, profile.variety, findings, caller.calls, caller.tokens_in, caller.tokens_out)
 
 
