@@ -15,15 +15,14 @@ import msgspec
 from mdap.clock import LoopClock
 from mdap.core.budget import Budget, Limits
 from mdap.core.calibrated import Calibration, ModelCalibration, decode
-from mdap.core.errors import FingerprintChanged, MdapError, UsageError
+from mdap.core.epochs import is_changed
+from mdap.core.errors import MdapError, UsageError
 from mdap.core.events import Event, Started
-from mdap.core.fingerprint import differences
 from mdap.core.history import Epoch, History, Resumed, RunHead, Snapshot
 from mdap.core.plain import plain
 from mdap.core.prices import Tariff, UnitPrices, nano
-from mdap.core.records import ABSENT, Decision, OpenBallot, Request, Response, Step, Vote
+from mdap.core.records import ABSENT, Decision, OpenBallot, Step, Vote
 from mdap.core.redflags import RedFlagCheck, RedFlags
-from mdap.core.remedy import addressed
 from mdap.core.settings import Settings
 from mdap.engine.calling import Meter
 from mdap.engine.confiding import confiding
@@ -32,7 +31,8 @@ from mdap.engine.drawing import check_hedge, drawing
 from mdap.engine.drift import Drift
 from mdap.engine.durable import Log, durable
 from mdap.engine.growth import Growth, context_of
-from mdap.engine.independence import Independence, alarm
+from mdap.engine.independence import independence_of as independence_of
+from mdap.engine.independence import unless_known
 from mdap.engine.ledger import listed
 from mdap.engine.lookahead import Draft, Lookahead
 from mdap.engine.poll import Poll
@@ -184,44 +184,17 @@ async def resume(
             )
             chosen = suited(choose_rule(None, before["rule"] if rule is None else rule), parts)
             now = fingerprint_of(parts, chosen)
-            is_changed = _is_changed(history, before, now, accept_changes=accept_changes)
+            changed = is_changed(history, before, now, accept_changes=accept_changes)
             if history.snapshot.state is ABSENT:  # killed after the run was made and before its start was durable
                 store.append(head.id, Snapshot(0, plain(parts.view.start())))
             _probed(parts, probe)
             before_prices = head.prices if book.prices is None else book.prices
             unit_prices = prices_of(parts, prices, before_prices, free=free)
             store.append(head.id, Resumed(msgspec.to_builtins(parts.settings), unit_prices))
-            if is_changed:
+            if changed:
                 await store.wait_durable(store.append(head.id, Epoch(book.steps, now)))
             calibrated = fitting(calibration, parts)
             return await _drive(store, head.id, parts, chosen, on_event, clock, _again(journal, store), calibrated)
-
-
-def _is_changed(history: History, before: dict[str, str], now: dict[str, str], *, accept_changes: bool) -> bool:
-    """Say whether a run goes on as something else; raises FingerprintChanged where it may not."""
-    changed, run = differences(before, now), history.head.id
-    if changed and not accept_changes:
-        raise FingerprintChanged(
-            f"run {run} was started with something else:\n{changed}\n",
-            remedy=f"`mdap resume {run} --accept-changes` starts a new epoch at step {history.book.steps:,}",
-        )
-    if changed:
-        _check_known(history, before, now)
-    return bool(changed)
-
-
-def _check_known(history: History, before: dict[str, str], now: dict[str, str]) -> None:
-    """Raise FingerprintChanged where another task would have to compute the states of what the one before decided."""
-    if all(before.get(part) == now[part] for part in ("task", "version")):
-        return
-    lost = [entry.step for entry in history.tail if entry.change is msgspec.UNSET]
-    if lost:
-        run, steps = history.head.id, history.book.steps
-        raise FingerprintChanged(
-            f"run {run} ended without a word at step {steps:,}: what follows from steps {lost[0]:,} to {lost[-1]:,} is "
-            "not stored, and only the task as it was can compute it",
-            remedy=f"put the task back and type `mdap resume {run} --max-steps {steps}`; then accept the change",
-        )
 
 
 async def _drive(
@@ -303,8 +276,7 @@ def _wired(journal: Journal, history: History, parts: Parts, rule: Rule, emit: O
     if book.ballot is not None:
         step = Step(book.ballot.step, view.load(book.ballot.state), book.ballot.kind)
         polls[step.index] = reopened(book.ballot, view, ruling.for_step(step))
-    known = _known_of(parts.model, settings)
-    vote = partial(_vote, ruling=ruling, polls=polls) if not known else partial(_refuse, known)
+    vote = unless_known(partial(_vote, ruling=ruling, polls=polls), parts.model, settings)
     asked = partial(vote, asking)
     room = room_of(members(parts.model), settings, clock)
     ahead = _lookahead(view, settings, asked, ruling, polls, spare, room, emit)
@@ -331,11 +303,6 @@ async def _vote(
     if tell is not None:
         asking = msgspec.structs.replace(asking, emit=tell)
     return await do_voting(asking, ruling.for_step(step), step, polls if ballots is None else ballots)
-
-
-async def _refuse(known: str, asking: Asking, step: Step, ballots: dict[int, Poll] | None = None) -> Decision:
-    """Ask nothing: what is known of the votes beforehand need not be paid for."""
-    raise alarm(step.index, known)
 
 
 def _lookahead(
@@ -426,22 +393,6 @@ def take_up(model: Any, condition: tuple[str, ...], log: Log) -> None:
         log.watch_model(lambda: tuple(model.condition))
 
 
-def independence_of(model: object, settings: Settings) -> Callable[[Request, Response], None] | None:
-    """Return what watches the independence of votes; None for a model whose replies nothing but their seeds settle."""
-    if getattr(model, "is_seeded", False):
-        return None
-    return Independence(allow_identical=settings.allow_identical, known=_known_of(model, settings)).see
-
-
-def _known_of(model: object, settings: Settings) -> str:
-    """Return what was known before the run began of its votes not being independent; empty where nothing was."""
-    hot = settings.temperature is None or settings.temperature > 0
-    repeating = [one.spec for one in members(model) if getattr(one, "repeats", False)]
-    if not repeating or not hot or settings.allow_identical:
-        return ""
-    return f"a probe of {repeating[0]} found replies alike whatever their seeds"
-
-
 async def close(model: object) -> None:
     """Let go of what a model holds open, if it holds anything."""
     closing = getattr(model, "close", None)
@@ -456,16 +407,6 @@ def reopened(opened: OpenBallot, view: TaskView, rule: Rule, item: int = 0) -> P
         rule = with_k(rule, opened.k)
     votes = tuple((slot, _loaded(vote, view)) for slot, vote in opened.votes)
     return Poll(step, rule, msgspec.structs.replace(opened, votes=votes))
-
-
-@contextmanager
-def _remedies(run: str = "") -> Iterator[None]:
-    """Let the remedy of an error name the run; before there is one, nothing can be resumed."""
-    try:
-        yield
-    except MdapError as error:
-        error.remedy = addressed(error.remedy, run)
-        raise
 
 
 def _loaded(vote: Vote, view: TaskView) -> Vote:

@@ -239,7 +239,7 @@ class _Map:
         self._out = InOrder(target.take, journal, WINDOW)
 
     def _made_shared(self, clock: Clock, *, again: bool) -> Shared:
-        parts, source, log, emit = self._plan.parts, self._source, self._log, self._emit
+        parts, source, log, emit, ruling = self._plan.parts, self._source, self._log, self._emit, self._ruling
         settings, view = parts.settings, source.first
         assert view is not None
         around = listed(log.list_attempt) if settings.record == "samples" else None
@@ -266,8 +266,6 @@ class _Map:
             watch=api.independence_of(source.model, settings),
             confide=confiding(settings),
         )
-
-        ruling = self._ruling
 
         async def _vote(asking: Asking, step: Step, polls: dict[int, Poll]) -> Decision:
             return await do_voting(asking, ruling.for_step(step), step, polls)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,13 +17,12 @@ if TYPE_CHECKING:
     from mdap.protocols import Journal
 
 
-def resolve(
-    run: Annotated[str, Parameter(help="Id of the run, or a beginning of it that no other run has.")],
-    step: Annotated[int, Parameter(help="Step that waits, as `mdap inbox` shows it.", converter=whole)],
-    /,
-    *,
-    row: Annotated[int | None, Parameter(help="Row of a map.", converter=whole)] = None,
-    accept: Annotated[str | None, Parameter(metavar="KEY", help="Decide for the candidate with this key.")] = None,
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Word:
+    """What is said of a step; one of these."""
+
+    accept: Annotated[str | None, Parameter(metavar="KEY", help="Decide for the candidate with this key.")] = None
     override: Annotated[
         str | None,
         Parameter(
@@ -31,15 +31,15 @@ def resolve(
             help='Decide for an answer of your own: a file with {"action": ..., "next_state": ...}; - is standard '
             "input. Where the task computes the next state, the action is enough.",
         ),
-    ] = None,
+    ] = None
     k: Annotated[
         int | None, Parameter(help="Go on voting by this margin, with as many samples again.", converter=whole)
-    ] = None,
-    skip: Annotated[bool, Parameter(negative="", show_default=False, help="Leave the row of a map out.")] = False,
+    ] = None
+    skip: Annotated[bool, Parameter(negative="", show_default=False, help="Leave the row of a map out.")] = False
     retry: Annotated[
         bool,
         Parameter(negative="", show_default=False, help="Make the call of a tool again: nobody knows how it ended."),
-    ] = False,
+    ] = False
     outcome: Annotated[
         str | None,
         Parameter(
@@ -47,14 +47,27 @@ def resolve(
             allow_leading_hyphen=True,
             help="The call of a tool was made: a file with what it returned, as JSON; - is standard input.",
         ),
-    ] = None,
+    ] = None
+
+
+NO_WORD = Word()
+
+
+def resolve(
+    run: Annotated[str, Parameter(help="Id of the run, or a beginning of it that no other run has.")],
+    step: Annotated[int, Parameter(help="Step that waits, as `mdap inbox` shows it.", converter=whole)],
+    /,
+    *,
+    row: Annotated[int | None, Parameter(help="Row of a map.", converter=whole)] = None,
+    word: Word = NO_WORD,
     by: Annotated[str | None, Parameter(help="Who says so [default: your user name]")] = None,
     place: Place = USUAL_PLACE,
 ) -> int:
     """Say how an undecided step goes on; it is recorded who said so.
 
-    What is accepted or overridden is decided, with the votes as they were, and is never asked again. The run then goes
-    on with `mdap resume`.
+    What is accepted or overridden is decided, with the votes as they were, and is never asked again. A call of a tool
+    of which nobody knows what came is made again (--retry), or its outcome is what you say (--outcome). The run then
+    goes on with `mdap resume`.
     """
     import getpass
 
@@ -65,19 +78,19 @@ def resolve(
 
     with opened(place) as journal:
         head = journal.head(run)
-        move = None if override is None else _move(override)
+        move = None if word.override is None else _move(word.override)
         acted = inbox.resolve(
             journal,
             head.id,
             step,
             by=by or getpass.getuser(),
             row=row,
-            accept=accept,
+            accept=word.accept,
             override=move,
-            k=k,
-            skip=skip,
-            retry=retry,
-            outcome=ABSENT if outcome is None else _read(outcome),
+            k=word.k,
+            skip=word.skip,
+            retry=word.retry,
+            outcome=ABSENT if word.outcome is None else _read(word.outcome),
             view=None if move is None else _view(journal, head.id, row),
         )
     where = "" if row is None else f" of row {row}"

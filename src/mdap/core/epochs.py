@@ -1,0 +1,36 @@
+"""Whether a run goes on as what it was, and where it may not go on as something else."""
+
+from __future__ import annotations
+
+import msgspec
+
+from mdap.core.errors import FingerprintChanged
+from mdap.core.fingerprint import differences
+from mdap.core.history import History
+
+
+def is_changed(history: History, before: dict[str, str], now: dict[str, str], *, accept_changes: bool) -> bool:
+    """Say whether a run goes on as something else; raises FingerprintChanged where it may not."""
+    changed, run = differences(before, now), history.head.id
+    if changed and not accept_changes:
+        raise FingerprintChanged(
+            f"run {run} was started with something else:\n{changed}\n",
+            remedy=f"`mdap resume {run} --accept-changes` starts a new epoch at step {history.book.steps:,}",
+        )
+    if changed:
+        _check_known(history, before, now)
+    return bool(changed)
+
+
+def _check_known(history: History, before: dict[str, str], now: dict[str, str]) -> None:
+    """Raise FingerprintChanged where another task would have to compute the states of what the one before decided."""
+    if all(before.get(part) == now[part] for part in ("task", "version")):
+        return
+    lost = [entry.step for entry in history.tail if entry.change is msgspec.UNSET]
+    if lost:
+        run, steps = history.head.id, history.book.steps
+        raise FingerprintChanged(
+            f"run {run} ended without a word at step {steps:,}: what follows from steps {lost[0]:,} to {lost[-1]:,} is "
+            "not stored, and only the task as it was can compute it",
+            remedy=f"put the task back and type `mdap resume {run} --max-steps {steps}`; then accept the change",
+        )
