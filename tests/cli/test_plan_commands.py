@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -171,6 +172,40 @@ def test_caps_of_plans_are_none_of_other_runs(mdap: Terminal) -> None:
     said = mdap("resume", mdap.last(), "--restarts", "3")
     assert (said.code, said.out) == (2, "")
     assert "no plan" in said.err
+
+
+SLOW = """
+import asyncio
+
+
+async def slow(prompt: str) -> str:
+    print("asked", flush=True)
+    await asyncio.sleep(60)
+    return "End"
+"""
+
+
+def test_an_interrupted_plan_says_how_to_go_on_and_prints_its_object(mdap: Terminal) -> None:
+    mdap.write("slow_planner", SLOW)
+    process = mdap.start("plan", "x", "--model", "slow_planner:slow", "--json")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "asked\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    told = json.loads(out)
+    assert (told["kind"], told["status"]) == ("plan", "interrupted")
+    assert f"mdap resume {told['run']}" in err
+
+
+def test_an_error_of_a_model_prints_the_object_and_keeps_what_was_decided(mdap: Terminal) -> None:
+    mdap.write("broken", "def broken(prompt: str) -> str:\n    return 1 / 0\n")
+    (mdap.folder / "plan.json").write_text('["Append the line \\"a\\""]')
+    words = ("--model", "simulated_planner:p=1.0", "--execution-voting-model", "broken:broken", "--json")
+    said = mdap("execute", "plan.json", "--prompt", "x: a", *words)
+    assert (said.code, said.json["status"]) == (1, "error")
+    assert said.json["total"]["samples"] == 1
+    assert f"mdap resume {said.json['run']}" in said.err
 
 
 CHAOS = "429=0.04,500=0.03,drop=0.02,truncate=0.02,garbage=0.02,cut=0.03,babble=0.03"

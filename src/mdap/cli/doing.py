@@ -32,6 +32,7 @@ from mdap.cli.options import (
 if TYPE_CHECKING:
     from mdap.cli.planned import Onward
     from mdap.doing import Execution, Plan
+    from mdap.protocols import Journal
 
 _ROLES, _PLAN, _WORK = Group("Roles", sort_key=1), Group("Plan", sort_key=2), Group("Execution", sort_key=2)
 _Whole = int | None
@@ -329,11 +330,13 @@ def _drive(begin: _Begin, place: Place, *, json: bool, verbose: int, quiet: bool
             with shown(line, verbose=verbose, quiet=quiet):
                 outcome = until_stopped(begin(journal, _note), line, place)
         except asyncio.CancelledError:
+            _print_left(journal, begun, json=json)
             say(f"interrupted; go on with `mdap resume {begun[0]}{place.flag}`" if begun else "interrupted")
             return CODES["interrupted"]
         except Rejected as error:
             outcome = error.partial
         except MdapError:
+            _print_left(journal, begun, json=json)
             if begun:
                 say(f"what was decided is kept; then go on with `mdap resume {begun[0]}{place.flag}`")
             raise
@@ -347,6 +350,17 @@ def _drive(begin: _Begin, place: Place, *, json: bool, verbose: int, quiet: bool
             say(f"next:  {command}")
     code: int = CODES[outcome.status]
     return code
+
+
+def _print_left(journal: Journal, begun: list[str], *, json: bool) -> None:
+    """Print what the journal holds of a run that came to no end."""
+    from mdap.branches import planned
+    from mdap.cli.exits import unread
+    from mdap.cli.report import print_json
+
+    if json and begun:
+        with unread(sys.stdout):
+            print_json(planned(journal, begun[0]).to_dict())
 
 
 def _report(outcome: Plan | Execution, *, json: bool) -> None:
