@@ -23,6 +23,7 @@ from mdap.core.plain import plain
 from mdap.core.prices import Tariff, UnitPrices, nano
 from mdap.core.records import ABSENT, Decision, OpenBallot, Step, Vote
 from mdap.core.redflags import RedFlagCheck, RedFlags
+from mdap.core.remedy import naming
 from mdap.core.settings import Settings
 from mdap.engine.calling import Meter
 from mdap.engine.confiding import confiding
@@ -110,7 +111,7 @@ async def run(
     Raises UsageError for what cannot be run, ModelRejected, TaskError or JournalError where the run cannot go on;
     what was decided until then is in the journal. Cancelling it ends the calls in flight and keeps what was decided.
     """
-    with _remedies():
+    with naming():
         asked, suits = combined(model, fallback, mix), choose_rule(k, rule)
         task = task_with(tools, task)
         parts = parts_of(task, asked, lambda model: settings_of(model, dict(options), suits), red_flags, extra_flags)
@@ -132,9 +133,9 @@ async def run(
         prices=unit_prices,
     )
     with opened(journal) as store:
-        with _remedies():
+        with naming():
             store.create(head)
-        with store.claim(head.id), _remedies(head.id):
+        with store.claim(head.id), naming(head.id):
             store.append(head.id, Snapshot(0, plain(parts.view.start())))
             again = _again(journal, store)
             return await _drive(store, head.id, parts, chosen, on_event, clock, again, calibrated)
@@ -170,7 +171,7 @@ async def resume(
     """
     with opened(journal) as store:
         head = store.head(run)
-        with store.claim(head.id), _remedies(head.id):
+        with store.claim(head.id), naming(head.id):
             history = store.history(head.id)
             book = history.book
             stored = {**head.settings, **book.settings, **changed_settings(dict(changes))}

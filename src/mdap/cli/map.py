@@ -140,6 +140,10 @@ def resume_map(
 
     with opened(place) as journal:
         head = journal.head(run)
+    if getattr(changeable, "context", None) is not None:
+        from mdap.core.errors import UsageError
+
+        raise UsageError(f"{head.id} is a map, whose rows have a prompt each", remedy="leave --context out")
     asked = {**money.options, **given(changeable)}
     return _drive(
         origin_of(head),

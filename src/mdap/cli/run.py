@@ -147,8 +147,6 @@ def resume(
 
     existing(place)
     if is_map(run, place):
-        if changeable.context is not None:
-            raise UsageError(f"{run} is a map, whose rows have a prompt each", remedy="leave --context out")
         return resume_map(
             run, model, changeable, money, place, tapes, again=retry_failed, json=json, verbose=verbose, quiet=quiet
         )

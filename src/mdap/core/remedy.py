@@ -6,6 +6,10 @@ Whoever finds a fault seldom knows them; whoever tells a person of it does. Noth
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mdap.core.errors import MdapError
 
 _COMMAND = re.compile(
     r"mdap (?:runs|inbox|(?P<name>resume|show|export|ledger|resolve)(?: (?P<run>[^\s`,;]+))?)"
@@ -33,3 +37,13 @@ def addressed(text: str, run: str = "", flag: str = "") -> str:
         return f"mdap {name} {named}{rest}{'' if '--journal' in rest else flag}"
 
     return _COMMAND.sub(_complete, text)
+
+
+@contextmanager
+def naming(run: str = "") -> Iterator[None]:
+    """Let the remedy of an error name the run; before there is one, nothing can be resumed."""
+    try:
+        yield
+    except MdapError as error:
+        error.remedy = addressed(error.remedy, run)
+        raise

@@ -5,9 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeVar
 
 from mdap.core.errors import Stop
-from mdap.core.records import Draw, Request, Response
+from mdap.core.records import Draw, Request, Response, Step
+from mdap.core.settings import Settings
+from mdap.engine.stack import members
+
+T = TypeVar("T")
 
 # Long enough for a cache that answers late, short enough for the memory of a run of any length.
 REMEMBERED = 4096
@@ -57,7 +63,7 @@ class Independence:
             self._see_id(draw, response.id)
         hot = request.temperature is None or request.temperature > 0
         if hot and self._known:
-            raise alarm(draw.step, self._known)
+            raise _foreseen(draw.step, self._known)
         if hot and self._looks_at_texts and len(response.text) >= LONG * CHARACTERS_PER_TOKEN:
             self._see_text(draw, response.text)
 
@@ -103,8 +109,33 @@ def _is_random(name: str) -> bool:
     return len(drawn) >= _TELLING and not drawn.isdecimal()
 
 
-def alarm(step: int, known: str) -> Stop:
-    """Return what ends a run at this step over evidence from before it began."""
+def independence_of(model: object, settings: Settings) -> Callable[[Request, Response], None] | None:
+    """Return what watches the independence of votes; None for a model whose replies nothing but their seeds settle."""
+    if getattr(model, "is_seeded", False):
+        return None
+    return Independence(allow_identical=settings.allow_identical, known=_known_of(model, settings)).see
+
+
+def unless_known(vote: Callable[..., T], model: object, settings: Settings) -> Callable[..., T]:
+    """Return `vote(asking, step, ...)`, or what stops in its place: known evidence need not be paid for with calls."""
+    known = _known_of(model, settings)
+
+    def _refuse(asking: object, step: Step, *_: object) -> T:
+        raise _foreseen(step.index, known)
+
+    return _refuse if known else vote
+
+
+def _known_of(model: object, settings: Settings) -> str:
+    """Return what was known before the run began of its votes not being independent; empty where nothing was."""
+    hot = settings.temperature is None or settings.temperature > 0
+    repeating = [one.spec for one in members(model) if getattr(one, "repeats", False)]
+    if not repeating or not hot or settings.allow_identical:
+        return ""
+    return f"a probe of {repeating[0]} found replies alike whatever their seeds"
+
+
+def _foreseen(step: int, known: str) -> Stop:
     return _alarm(Draw(step, 0), known, f"{_CACHE}; or go on with --allow-identical")
 
 
