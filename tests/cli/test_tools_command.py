@@ -1,0 +1,99 @@
+"""Runs that call tools, at the command line: shown, measured, exported, and gone on with as a person says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import mdap as library
+from mdap.core.history import Acted
+from mdap.journal.sqlite import SqliteJournal
+from mdap.tools import Toolbox
+from tests.cli.conftest import Terminal
+from tests.engine.support import Watched
+from tests.tool_support import Clerk, Order
+
+
+def price(item: str) -> int:
+    """Look up what an item costs."""
+    return len(item)
+
+
+BOX = Toolbox([price], allow=["custom"])
+
+
+def ran(mdap: Terminal, **options: Any) -> str:
+    """A run in the folder's journal."""
+    path = mdap.folder / ".mdap" / "runs.db"
+    return library.run(Order(), Clerk("price", item="pen"), k=2, journal=path, tools=BOX, **options).run
+
+
+def killed(mdap: Terminal) -> str:
+    """A run whose process was killed within its first call, and that was resumed once."""
+    watched = Watched()
+    library.run(Order(), Clerk("price", item="pen"), k=2, journal=watched, tools=BOX)
+    begun = next(n for n, entry in enumerate(watched.entries, 1) if isinstance(entry, Acted))
+    assert watched.head_given is not None
+    run = watched.head_given.id
+    journal = SqliteJournal(mdap.folder / ".mdap" / "runs.db")
+    journal.create(watched.head_given)
+    with journal.claim(run):
+        for entry in watched.entries[:begun]:
+            journal.append(run, entry)
+    journal.close()
+    assert resumed(mdap, run).status == "undecided"
+    return run
+
+
+def resumed(mdap: Terminal, run: str) -> library.Result:
+    path = mdap.folder / ".mdap" / "runs.db"
+    return library.resume(run, journal=path, model=Clerk("price", item="pen"), tools=BOX)
+
+
+def test_a_run_with_tools_is_shown_exported_and_measured(mdap: Terminal) -> None:
+    run = ran(mdap, record="samples")
+    shown = mdap("show", run)
+    assert shown.code == 0
+    assert 'step 1: call: price {"item":"pen"}' in shown.out
+    step = mdap("show", run, "--step", "1", "--json").json
+    assert (step["votes"], step["action"]) == ([], {"status": "ok", "value": 3})
+    assert mdap("show", run, "--step", "2").code == 0
+    lines = [json.loads(line) for line in mdap("export", run).out.splitlines()]
+    assert [line["kind"] for line in lines] == ["", "tool", ""] * 2
+    found = mdap("metrics", run, "--json").json
+    assert (found["steps"], found["ballots"]["steps"]) == (6, 4)
+
+
+def test_an_unknown_outcome_is_in_the_inbox_with_the_commands_that_go_on(mdap: Terminal) -> None:
+    run = killed(mdap)
+    said = mdap("inbox")
+    assert 'price {"item":"pen"}' in said.out
+    assert f"next: mdap resolve {run} 1 --retry" in said.out
+    assert f"next: mdap resolve {run} 1 --outcome FILE" in said.out
+    assert mdap("inbox", "--json").json[0]["call"] == 'price {"item":"pen"}'
+    refused = mdap("resolve", run, "1", "--k", "4")
+    assert refused.code == 2
+    assert "--retry" in refused.err
+
+
+@pytest.mark.parametrize("way", ["--retry", "--outcome"])
+def test_a_person_says_how_a_call_goes_on(mdap: Terminal, way: str) -> None:
+    run = killed(mdap)
+    (mdap.folder / "what.json").write_text("3", encoding="utf-8")
+    words = [way] if way == "--retry" else [way, "what.json"]
+    said = mdap("resolve", run, "1", *words, "--by", "Ann")
+    assert said.code == 0
+    assert f"mdap resume {run}" in said.err
+    assert mdap("inbox").out == ""
+    assert resumed(mdap, run).state["sum"] == 10
+    assert f"{way[2:]}, by Ann" in mdap("show", run).out
+
+
+def test_an_outcome_that_is_no_json_is_refused(mdap: Terminal) -> None:
+    run = killed(mdap)
+    (mdap.folder / "what.json").write_text("three", encoding="utf-8")
+    said = mdap("resolve", run, "1", "--outcome", "what.json")
+    assert said.code == 2
+    assert "what.json" in said.err
