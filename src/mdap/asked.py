@@ -92,6 +92,7 @@ class AskOptions(TypedDict, total=False):
     allow_identical: bool
     context: int | None
     share_draws: bool
+    confidence: str | None
     seed: int
 
 
@@ -204,12 +205,14 @@ def answer_of(result: Result, inquiry: Inquiry, rule: Rule, p: float | None = No
     """Return what the run of a question came to, from the samples that its journal holds."""
     decided = result.status == "done"
     candidates = _candidates(result.samples_of(0), inquiry)
-    counts = sorted(candidates.values(), key=lambda found: -found[1])
+    answer = result.state["answer"] if decided else ABSENT
+    # The winner first: where a rule weighs or ranks, it need not have most votes.
+    counts = sorted(candidates.values(), key=lambda found: (inquiry.form.read(found[0].text) != answer, -found[1]))
     values = [(inquiry.form.load(inquiry.form.read(sample.text)), votes) for sample, votes in counts]
     probability, assumption = _probability(rule, inquiry, p, decided=decided)
     return Answer(
-        value=inquiry.form.load(result.state["answer"]) if decided else ABSENT,
-        text=counts[0][0].text if decided else "",
+        value=inquiry.form.load(answer) if decided else ABSENT,
+        text=next((sample.text for sample, _ in counts if inquiry.form.read(sample.text) == answer), ""),
         decided=decided,
         counts=tuple(values),
         samples=result.samples,

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Group, Parameter
 
 from mdap.cli.options import (
+    RULE,
     UNCHANGED,
     USUAL_DRAWS,
     USUAL_MONEY,
     USUAL_PLACE,
-    RULE,
     BaseUrl,
     Changeable,
     Draws,
@@ -63,6 +63,12 @@ class Votes:
         Parameter(group=_VOTES, help="Short for --rule ahead_by_k:K. 3 is assumed without either.", converter=whole),
     ] = None
     rule: Annotated[str | None, Parameter(group=_VOTES, help=RULE)] = None
+    ranking: Annotated[
+        str | None,
+        Parameter(
+            group=_FORMAT, metavar="A,B[,C...]", help="These words ranked, best first: for the rules borda, irv, mrr."
+        ),
+    ] = None
     key: Annotated[
         str | None,
         Parameter(
@@ -130,6 +136,7 @@ def ask(
 
 def _inquiry(prompt: str, shape: Shape, votes: Votes) -> Inquiry:
     from mdap import asked
+    from mdap.core import formats
     from mdap.core.scaling.checks import helpful
     from mdap.tasks.question import imported
 
@@ -141,6 +148,7 @@ def _inquiry(prompt: str, shape: Shape, votes: Votes) -> Inquiry:
         record=None if shape.record is None else imported(shape.record),
         pattern=shape.pattern,
         one_of=None if shape.one_of is None else shape.one_of.split(","),
+        format=None if votes.ranking is None else formats.ranking(votes.ranking.split(",")),
         key=votes.key,
     )
 

@@ -26,7 +26,8 @@ class Format(msgspec.Struct, frozen=True):
     `read` turns a reply into the value that it is, as JSON values, or raises RedFlag (malformed). `instruction` is
     what a prompt says of the format; empty: nothing. `schema` is the JSON Schema of the value, for a provider that can
     hold a reply to one and for the vote key. `load` makes of the stored value what the user asked for, a record say.
-    `spec` is a JSON value that names the format and holds all its options.
+    `spec` is a JSON value that names the format and holds all its options. `rank`, of a format that ranks, gives all
+    values that a reply names, best first; `read` gives the first of them.
     """
 
     spec: dict[str, Any]
@@ -34,6 +35,7 @@ class Format(msgspec.Struct, frozen=True):
     instruction: str = ""
     schema: Schema | None = None
     load: Callable[[Any], Any] = lambda value: value
+    rank: Callable[[str], list[Any]] | None = None
 
     @property
     def name(self) -> str:
@@ -131,6 +133,30 @@ def one_of(options: Sequence[str]) -> Format:
 
     asked = "Answer with exactly one of the following:\n" + "\n".join(given)
     return Format({"format": "one_of", "options": given}, _read, f"{asked}\n{_ALONE}")
+
+
+def ranking(options: Sequence[str]) -> Format:
+    """Return the format of a ranking: some or all of `options`, best first, one a line; the answer is the first.
+
+    For rules that read rankings (borda, irv, mrr); all others count the first alone. Raises UsageError as `one_of`.
+    """
+    given = list(one_of(options).spec["options"])
+    known = frozenset(given)
+
+    def _rank(reply: str) -> list[Any]:
+        ranked = [line.strip() for line in _inner(reply).splitlines()]
+        for line in ranked:
+            if line not in known:
+                raise RedFlag(f"{_shown(line)} is none of {', '.join(given)}")
+        if not ranked:
+            raise RedFlag("nothing is ranked")
+        if len(set(ranked)) < len(ranked):
+            raise RedFlag(f"{_shown(max(ranked, key=ranked.count))} is ranked twice")
+        return ranked
+
+    asked = "Rank the following, the best first, one a line; leave out what you rule out:\n" + "\n".join(given)
+    spec = {"format": "ranking", "options": given}
+    return Format(spec, lambda reply: _rank(reply)[0], f"{asked}\n{_ALONE}", rank=_rank)
 
 
 def python_code() -> Format:

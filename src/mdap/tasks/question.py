@@ -54,6 +54,12 @@ class Question:
         if key is None and self.form.schema is not None:
             key = by_schema(self.form.schema)
         self._key = key
+        if self.form.rank is not None:
+            self.rank = self._rank
+
+    def _rank(self, text: str, state: Mapping[str, Any]) -> list[Move]:
+        assert self.form.rank is not None
+        return [Move(value, ABSENT) for value in self.form.rank(text)]
 
     @property
     def spec(self) -> str:
@@ -131,6 +137,8 @@ def format_of(spec: Mapping[str, Any]) -> Format:
             return formats.markers(marks)
         case {"format": "one_of", "options": options}:
             return formats.one_of(options)
+        case {"format": "ranking", "options": options}:
+            return formats.ranking(options)
         case {"format": "python"}:
             return formats.python_code()
         case {"format": "json"}:
