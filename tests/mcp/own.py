@@ -71,7 +71,16 @@ class Sleepy:
     """A model that takes its time."""
 
     spec = "tests.mcp.own:Sleepy"
+    asleep = 0
 
     async def complete(self, request: Request) -> Response:
-        await asyncio.sleep(30)
+        Sleepy.asleep += 1
+        try:
+            await asyncio.sleep(30)
+        finally:
+            Sleepy.asleep -= 1
         return Response("at last")
+
+
+def says_much(prompt: str) -> str:
+    return "much " * 10_000

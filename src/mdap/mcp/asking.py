@@ -86,11 +86,18 @@ class AskTools:
         )
 
         async def _asked(tell: Tell) -> Any:
-            return await self._desk.see_through(
-                asked.conduct(
-                    inquiry, spec, rule=chosen, journal=self._desk.journal, on_event=_votes_told(tell), **options
-                )
+            live = await self._desk.launch(
+                lambda heard: asked.conduct(
+                    inquiry,
+                    spec,
+                    rule=chosen,
+                    journal=self._desk.journal,
+                    on_event=[heard, _votes_told(tell)],
+                    **options,
+                ),
+                None,
             )
+            return await self._desk.outcome(live)
 
         result = await told_of(ctx, _asked)
         return _fitting(asked.answer_of(result, inquiry, chosen, p).to_dict(), result.run)

@@ -9,7 +9,7 @@ from asyncio import Future, Task, TaskGroup
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from mdap.core.errors import JournalError, MdapError, UsageError
+from mdap.core.errors import JournalError, MdapError, Stop, UsageError
 from mdap.core.events import Event, Flagged, Progress, Started
 from mdap.core.history import History, RunHead
 from mdap.engine.taskview import TaskView
@@ -227,6 +227,8 @@ class Desk:
         try:
             return await asyncio.shield(work.outcome)
         except asyncio.CancelledError:
+            if work.outcome.cancelled():
+                raise Stop("it was ended from elsewhere", remedy="see how it stands: runs") from None
             work.cancel()
             raise
 

@@ -13,6 +13,7 @@ from mdap.mcp.desk import Desk
 from mdap.mcp.pages import MOST_BYTES, shortened, size_of, text_of
 from mdap.mcp.runs import standing_of
 from mdap.mcp.tool import told
+from mdap.rowio import has_rows
 from mdap.stepview import Stored, step_of
 
 REPORT = "mdap://runs/{run}"
@@ -84,7 +85,7 @@ def report_of(desk: Desk, run: str) -> str:
     """Return the report of a run as JSON, no longer than a client reads."""
     head = desk.head(run)
     made = standing_of(desk, head)
-    if head.task.partition(":")[0] in ("map", "calibrate"):
+    if has_rows(head):
         return text_of(made)
     result = desk.result(head)
     made |= {
