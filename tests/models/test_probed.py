@@ -40,6 +40,7 @@ async def test_a_probe_that_finds_replies_alike_is_remembered_by_the_model_and_s
         result = await api.run("question:Which city?", model, k=2)
         assert (result.status, len(server.requests) - asked) == ("stopped", 0)
         assert f"a probe of {model.spec} found replies alike whatever their seeds" in result.reason
+        assert f"look with `mdap probe {model.spec}`" in result.reason
         assert "--allow-identical" in result.reason
         again = await api.run("question:Which city?", model, k=2, allow_identical=True)
         assert again.status == "done"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
@@ -35,6 +36,8 @@ FALSE_ALARM = 0.01
 # one that is like two before it tells half of what the first pair told.
 FURTHER = 0.5
 
+_CACHE = "switch off the cache between here and the model, or look with `mdap probe MODEL`; the votes so far are kept"
+
 
 class Independence:
     """The replies of one run, as they come in. `is_seeded`: they depend on the seed alone, so that they may be alike.
@@ -45,8 +48,11 @@ class Independence:
     run, such as a probe's.
     """
 
-    def __init__(self, *, is_seeded: bool = False, allow_identical: bool = False, known: str = "") -> None:
+    def __init__(
+        self, *, is_seeded: bool = False, allow_identical: bool = False, known: str = "", remedy: str = _CACHE
+    ) -> None:
         self._known = "" if allow_identical else known
+        self._remedy = remedy
         self._ids: OrderedDict[str, Draw] = OrderedDict()
         self._looks_at_texts = not (is_seeded or allow_identical)
         self._ballots: OrderedDict[tuple[int, int], tuple[str, float]] = OrderedDict()
@@ -58,12 +64,12 @@ class Independence:
         """Take note of a reply; raises Stop, with the evidence and the remedy, if votes are not drawn anew."""
         draw = request.draw
         if response.from_cache:
-            raise _alarm(draw, "a header of the reply says that a cache gave it, not the model", _CACHE)
+            raise _alarm(draw, "a header of the reply says that a cache gave it, not the model", self._remedy)
         if response.id:
             self._see_id(draw, response.id)
         hot = request.temperature is None or request.temperature > 0
         if hot and self._known:
-            raise _foreseen(draw.step, self._known)
+            raise _foreseen(draw.step, self._known, self._remedy)
         if hot and self._looks_at_texts and len(response.text) >= LONG * CHARACTERS_PER_TOKEN:
             self._see_text(draw, response.text)
 
@@ -71,7 +77,7 @@ class Independence:
         before = self._ids.get(name)
         if before is not None and before != draw and _is_random(name):
             where = "of this step" if before.step == draw.step else f"of step {before.step}"
-            raise _alarm(draw, f"the reply has the id {name[:60]!r}, and so had one {where}", _CACHE)
+            raise _alarm(draw, f"the reply has the id {name[:60]!r}, and so had one {where}", self._remedy)
         self._ids[name] = draw
         if len(self._ids) > REMEMBERED:
             self._ids.popitem(last=False)
@@ -97,11 +103,8 @@ class Independence:
                 draw,
                 f"the last {self._in_a_row} pairs of replies to the same prompt are equal to the byte, with "
                 f"{LONG} tokens and more, at a temperature above 0",
-                f"{_CACHE}; if all answers of this task are alike by nature, go on with --allow-identical",
+                f"{self._remedy}; if all answers of this task are alike by nature, go on with --allow-identical",
             )
-
-
-_CACHE = "switch off the cache between here and the model, or look with `mdap probe MODEL`; the votes so far are kept"
 
 
 def _is_random(name: str) -> bool:
@@ -113,7 +116,8 @@ def independence_of(model: object, settings: Settings) -> Callable[[Request, Res
     """Return what watches the independence of votes; None for a model whose replies nothing but their seeds settle."""
     if getattr(model, "is_seeded", False):
         return None
-    return Independence(allow_identical=settings.allow_identical, known=_known_of(model, settings)).see
+    known = _known_of(model, settings)
+    return Independence(allow_identical=settings.allow_identical, known=known, remedy=_remedy_of(model)).see
 
 
 def unless_known(vote: Callable[..., T], model: object, settings: Settings) -> Callable[..., T]:
@@ -121,7 +125,7 @@ def unless_known(vote: Callable[..., T], model: object, settings: Settings) -> C
     known = _known_of(model, settings)
 
     def _refuse(asking: object, step: Step, *_: object) -> T:
-        raise _foreseen(step.index, known)
+        raise _foreseen(step.index, known, _remedy_of(model))
 
     return _refuse if known else vote
 
@@ -135,8 +139,14 @@ def _known_of(model: object, settings: Settings) -> str:
     return f"a probe of {repeating[0]} found replies alike whatever their seeds"
 
 
-def _foreseen(step: int, known: str) -> Stop:
-    return _alarm(Draw(step, 0), known, f"{_CACHE}; or go on with --allow-identical")
+def _remedy_of(model: object) -> str:
+    """Return what to do; where there is a server to be asked, the command names its model."""
+    asked = [one.spec for one in members(model) if hasattr(one, "profile")]
+    return _CACHE.replace("MODEL", shlex.quote(asked[0])) if asked else _CACHE
+
+
+def _foreseen(step: int, known: str, remedy: str) -> Stop:
+    return _alarm(Draw(step, 0), known, f"{remedy}; or go on with --allow-identical")
 
 
 def _alarm(draw: Draw, evidence: str, remedy: str) -> Stop:
