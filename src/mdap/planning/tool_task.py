@@ -24,7 +24,7 @@ KIND: Final = "tool"
 # A state, or an action, that holds a call is marked by this key; no task's own has it.
 MARK: Final = "mdap:tools"
 # Optional parts that stay as they are. Not `steps`: calls are steps, too, and nobody knows how many there will be.
-_KEPT = frozenset({"spec", "version", "judge"})
+_KEPT = frozenset({"version", "judge"})
 _ABOUT = """You may call one of these tools before you answer:
 {tools}
 To call one, reply with a JSON object of this form and nothing else:
@@ -61,6 +61,8 @@ class ToolTask:
         self.inner, self.tools, self.rounds = inner, dict(tools), rounds
         self.hands = {} if hands is None else dict(hands)
         given: Any = inner
+        # By the name of what it is made around, so that a command finds that again.
+        self.spec = str(getattr(given, "spec", f"{type(inner).__module__}:{type(inner).__qualname__}"))
         self._apply: Callable[[State, Any], State] | None = getattr(given, "apply", None)
         self.vote_on: str = getattr(given, "vote_on", "pair" if self._apply is None else "action")
         self._state_type: Any = getattr(given, "state_type", None)
