@@ -224,6 +224,24 @@ def test_a_served_planner_and_judge_come_to_a_result_under_chaos(mdap: Terminal)
     assert struck >= {"429", "cut", "babble"}
 
 
+def test_with_the_keys_of_igniteui_maker_alone_its_default_models_play_all_roles(
+    mdap: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Set, so that what the command puts there is gone after the test.
+    monkeypatch.setenv("OPENAI_API_KEY", "")
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with serving(token="sk-1") as server:
+        monkeypatch.setenv("EXECUTOR__aiproviderkeys__OpenAI", "sk-1")
+        said = mdap("do", TASK, "--base-url", server.url, "--k", "4", "--json")
+        assert (said.code, said.json["state"]) == (0, LIST)
+        assert "gpt-5.1" in mdap("runs", "--json").json[-1]["model"]
+        settings = {"Executor": {"Clients": {"Planning": {"Model": "any"}}, "Format": "one a line"}}
+        (mdap.folder / "appsettings.json").write_text(json.dumps(settings))
+        told = mdap("plan", TASK, "--executor", "appsettings.json", "--base-url", server.url, "--k", "4", "--json")
+        assert told.code == 0
+        assert "openai:any" in mdap("runs", "--json").json[-1]["model"]
+
+
 def test_votes_are_what_makes_the_served_result_right(mdap: Terminal) -> None:
     """Without them, by single words of the same planner and judges, the same task ends wrong for some seeds."""
     ends = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 from collections.abc import Callable, Coroutine
@@ -104,6 +105,13 @@ class Asked:
             negative="",
             metavar="NAME=FILE",
             help="File in place of a prompt: plan, plan_vote, execute, execute_vote, execute_choose, join; repeatable.",
+        ),
+    ] = None
+    executor: Annotated[
+        Path | None,
+        Parameter(
+            help="JSON file of settings of IgniteUI MAKER: its models, keys, format and prompts, for what is not given "
+            "here. [default: the variables Executor__...]"
         ),
     ] = None
 
@@ -239,6 +247,7 @@ def _beginning(
     """Return what begins, or goes on with, a run, given its journal and an observer."""
     from mdap import doing
 
+    options = _with_executor(kind, model, base_url, dict(options))
     chosen = None if model is None else with_base_url(model, base_url)
 
     def _begin(journal: Any, observer: Callable[[Any], None]) -> Coroutine[Any, Any, Any]:
@@ -248,6 +257,30 @@ def _beginning(
         return doing.plan(prompt, chosen, **asked) if kind == "plan" else doing.do(prompt, chosen, **asked)
 
     return _begin
+
+
+def _with_executor(kind: str, model: str | None, base_url: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with the settings of IgniteUI MAKER for what was not given; keys go to where models look."""
+    from mdap.cli.exits import say
+    from mdap.planning.executor_settings import from_environment, from_file
+
+    file = options.pop("executor", None)
+    found = from_environment(os.environ) if file is None else from_file(_read(file, "the settings"))
+    if found is None:
+        return options
+    for variable, key in found.keys.items():
+        os.environ.setdefault(variable, key)
+    unused = [*found.unused, *(f"the tools of the server {one.get('name', '')}" for one in found.servers)]
+    for name in unused if file is not None or model is None else ():
+        say(f"note:  not used: {name}")
+    settings = found.options()
+    for name in [name for name in settings if name.endswith("_model")]:
+        is_of_it = kind == "do" or name.startswith("plan" if kind == "plan" else "execution")
+        if model is not None or not is_of_it:
+            del settings[name]
+        else:
+            settings[name] = with_base_url(settings[name], base_url)
+    return settings | options
 
 
 def _settings(limits: Limits, fixed: Fixed, money: Money) -> dict[str, Any]:
