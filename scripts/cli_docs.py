@@ -46,6 +46,7 @@ process at once. SIGTERM does what the first Ctrl-C does.
 | --- | --- |
 | `MDAP_JOURNAL` | file of the journal where `--journal` is not given; else `.mdap/runs.db` |
 | `MDAP_SERVE_TOKEN` | token of `mdap serve` where `--token` is not given |
+| `MDAP_MCP_TOKEN` | token of `mdap mcp --http` where `--token` is not given |
 | `OPENAI_API_KEY` | key of `openai:` models; never printed and never stored |
 | `OPENAI_BASE_URL` | address of `openai:` models where `--base-url` is not given |
 | `NO_COLOR`, `COLUMNS` | no colours; width of tables where the terminal does not say |

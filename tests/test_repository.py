@@ -26,6 +26,8 @@ Documented: TypeAlias = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncF
 HOSTS = {"127.0.0.1", "localhost", "example.com", "example.org", "arxiv.org", "api.openai.com"}
 # Where models are asked.
 HOSTS |= {"api.anthropic.com", "generativelanguage.googleapis.com", "openrouter.ai"}
+# Where the form of server.json is written down.
+HOSTS |= {"static.modelcontextprotocol.io"}
 
 
 def texts() -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -85,18 +86,11 @@ class AskTools:
             max_samples=max_samples, max_tokens=max_tokens, seed=seed, budget_calls=budget_calls, budget_usd=budget_usd
         )
 
+        conduct = partial(asked.conduct, inquiry, spec, rule=chosen, journal=self._desk.journal, **options)
+
         async def _asked(tell: Tell) -> Any:
-            live = await self._desk.launch(
-                lambda heard: asked.conduct(
-                    inquiry,
-                    spec,
-                    rule=chosen,
-                    journal=self._desk.journal,
-                    on_event=[heard, _votes_told(tell)],
-                    **options,
-                ),
-                None,
-            )
+            told = _votes_told(tell)
+            live = await self._desk.launch(lambda heard: conduct(on_event=[heard, told]), None)
             return await self._desk.outcome(live)
 
         result = await told_of(ctx, _asked)

@@ -7,6 +7,7 @@ import logging
 import re
 from asyncio import Future, Task, TaskGroup
 from collections.abc import Callable, Coroutine
+from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from mdap.core.errors import JournalError, MdapError, Stop, UsageError
@@ -41,6 +42,20 @@ class Work(Generic[T]):
         self.outcome: Future[T] = asyncio.get_running_loop().create_future()
         # Nobody may ever ask what became of it.
         self.outcome.add_done_callback(lambda outcome: outcome.cancelled() or outcome.exception())
+
+    def __enter__(self) -> None:
+        """Begin it."""
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        """Keep the error that ended it, if one did. It ends this work, and no other that goes on beside it."""
+        if isinstance(error, Exception):
+            if not isinstance(error, MdapError):
+                logger.error("an error that is none of mdap's", exc_info=error)
+            self.outcome.set_exception(error)
+            return True
+        if error is not None:
+            self.outcome.cancel()
+        return False
 
     def cancel(self) -> None:
         """End it, if it has not ended."""
@@ -251,15 +266,8 @@ class Desk:
 
     async def _contained(self, work: Work[T], coroutine: Coroutine[Any, Any, T]) -> None:
         """See `coroutine` to its end. Nothing of it leaves but its outcome: the others go on."""
-        try:
+        with work:
             work.outcome.set_result(await coroutine)
-        except asyncio.CancelledError:
-            work.outcome.cancel()
-            raise
-        except Exception as error:  # of a model or a task of one's own, or a bug: it ends this run, and no other
-            if not isinstance(error, MdapError):
-                logger.exception("an error that is none of mdap's")
-            work.outcome.set_exception(error)
 
     async def _driven(self, live: Live, begin: Callable[[Observer], Coroutine[Any, Any, T]]) -> T:
         def _hear(event: Event) -> None:

@@ -166,7 +166,7 @@ def _module(spec: Spec, text: str) -> Any:
 
 
 def _unknown(spec: Spec) -> UsageError:
-    error = unknown("model", spec.name, MODELS)
+    error = unknown("model", spec.name, (name for name, entry in MODELS.items() if not entry.remedy))
     error.remedy += "; one of your own is written package.module:name"
     return error
 
