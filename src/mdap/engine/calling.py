@@ -24,6 +24,8 @@ from mdap.protocols import Clock, Complete
 Emit = Callable[[Event], None] | None
 Lease = Callable[[Spend], Awaitable[None]]
 
+# A first wait much shorter than a call would only add to what overloads a server; what lasts longer than a minute is an
+# outage, which a resume outlasts and no wait does.
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
 
@@ -110,6 +112,7 @@ class Meter:
 
         async def _call(request: Request) -> Response:
             left = limit - self.budget.spent.seconds - self.seconds
+            # Asked beforehand: a timeout of 0 still lets a call through that never waits.
             try:
                 if left > 0:
                     async with asyncio.timeout(left):
@@ -136,6 +139,7 @@ class Meter:
             if tariff is not None or counted:
                 reserved, dear = await self._reserve(request, tariff)
             else:
+                # Nothing limits it, but the number of calls is part of what a run reports.
                 budget.reserve(0)
             used, cost = reserved, dear
             if observed:
@@ -150,6 +154,7 @@ class Meter:
                     used = cost = 0
                 raise
             finally:
+                # After a cancellation, too: the call may have reached the provider, and be on its bill.
                 budget.settle(reserved, used, dear, cost)
                 self._settled.set()
                 if cost and self.note is not None:
@@ -178,12 +183,14 @@ class Meter:
                 await self._extend_lease()
                 leased = True
             finally:
+                # What is in no lease must not be spent: after a kill nobody would know of it.
                 if not leased:
                     budget.release(tokens, dear)
                     self._settled.set()
         return tokens, dear
 
     async def _extend_lease(self) -> None:
+        # One after the other: the lease that the first of them writes mostly covers those who wait behind it.
         async with self._leasing:
             needed = self.budget.next_lease(self.seconds)
             if needed is not None:
@@ -252,6 +259,7 @@ def retrying(complete: Complete, retries: int, clock: Clock, retried: dict[str, 
                 retried[error.kind] = retried.get(error.kind, 0) + 1
                 if emit is not None:
                     emit(Retried(request.draw.step, attempt, error.kind, error.message, wait, request.draw.item))
+            # Outside of the handler: a cancellation that comes while it waits has nothing to do with the failure.
             await clock.sleep(wait)
 
     return _call

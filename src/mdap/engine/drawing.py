@@ -104,6 +104,7 @@ def draw_hedged(extra: int) -> Drawing:
         spare = [Slot(len(poll.slots) + n) for n in range(min(extra, left - len(batch)))]
         poll.slots.extend(spare)
         slots = [*batch, *spare]
+        # Spare draws share what is left: with them, too, a step takes no more samples than it may.
         allowance = min(allowance, left // len(slots))
         try:
             async with TaskGroup() as group:
@@ -114,6 +115,7 @@ def draw_hedged(extra: int) -> Drawing:
         except BaseExceptionGroup as group_of_errors:
             raise group_of_errors.exceptions[0] from None
         in_time = sum(slot.vote is not None for slot in slots)
+        # For good: given up now and counted after a resume, a vote would depend on when the run was stopped.
         for slot in slots:
             slot.void = in_time >= len(batch) and slot.vote is None
         if in_time < len(batch):

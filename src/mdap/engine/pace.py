@@ -51,6 +51,7 @@ class Pace:
 
         It counts as in flight from then on, until `leave`.
         """
+        # Nobody overtakes: a place that is free while others wait belongs to the first of them.
         if self._queue or self.in_flight + 1 > self.allowed:
             await self._place()
         else:
@@ -61,6 +62,7 @@ class Pace:
                 await self._clock.sleep(wait)
             waited = True
         finally:
+            # Cancelled while it waited: a place that stays taken would slow the model down for good.
             if not waited:
                 self.leave()
         return self._window.begin(self._clock.now(), tokens)
@@ -155,6 +157,7 @@ class _Window:
             self._tokens -= begun.popleft()[1]
         wait = 0.0
         if most_requests is not None and len(begun) >= most_requests:
+            # One more fits when the call that is this many back in the row has left the window.
             wait = begun[-most_requests][0] + MINUTE - now
         if most_tokens is not None and self._tokens + tokens > most_tokens:
             left = self._tokens

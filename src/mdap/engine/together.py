@@ -46,6 +46,7 @@ class Together:
         profile = self._model.profile
         if not profile.n or (profile.seed and not self._is_wanted):
             return await self._alone(request)
+        # The schema by identity: a mapping has no hash, and that of a run is one object.
         key = (request.prompt.digest, request.temperature, request.max_tokens, id(request.schema))
         followers = self._open.get(key)
         if followers is not None:

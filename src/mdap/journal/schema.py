@@ -115,6 +115,7 @@ def connect(path: Path, synchronous: Synchronous, timeout: float) -> sqlite3.Con
     if path.is_dir():
         raise JournalError(f"journal {path} is a folder", remedy=f"name a file in it: --journal {path / 'runs.db'}")
     with explained(path):
+        # No isolation level: Python would begin transactions of its own, and durability rests on where they end.
         connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
         with contextlib.ExitStack() as undo:
             undo.callback(connection.close)

@@ -258,6 +258,7 @@ class SqliteJournal(mapped.MappedReads):
     def _lane(self, run: str) -> _Lane:
         lane = self._lanes.get(run)
         if lane is None:
+            # Before the lock is taken: a run that does not exist must not leave the file of a lock behind.
             self._load(run)
             lock = RunLock(self.path, run)
             with contextlib.ExitStack() as undo:
@@ -291,6 +292,7 @@ class SqliteJournal(mapped.MappedReads):
                 self._commits.close()
             if self._connection is not None:
                 self._connection.close()
+            # Last: once a run is let go of, another process may write to the file.
             while self._lanes:
                 self._lanes.popitem()[1].lock.release()
 

@@ -47,6 +47,7 @@ class Writer(Generic[T]):
         self._closing = False
         self._failure: JournalError | None = None
         self._told = False
+        # A daemon: a program that ends without `close` must not hang here. What was durable stays so.
         self._thread = threading.Thread(target=self._run, name="mdap-journal", daemon=True)
         self._thread.start()
 
@@ -58,6 +59,7 @@ class Writer(Generic[T]):
             self._queue.append(item)
             self._given = ticket = self._given + 1
             waiting = len(self._queue)
+            # The first begins the gathering and the last ends it; any wake-up in between costs a switch for nothing.
             if waiting == 1 or waiting == GATHER:
                 self._signal.put(None)
         return ticket
@@ -113,10 +115,12 @@ class Writer(Generic[T]):
         except JournalError as error:
             failure = error
         finally:
+            # After a bug, too: whoever waits for a ticket would otherwise wait for ever.
             self._fail(failure)
 
     def _take(self) -> list[T]:
         """Return what is to be written together; nothing once closed and empty."""
+        # Looked at without the lock: what comes in at this moment leaves a signal, and is seen on the next look.
         while not self._queue and not self._closing:
             self._signal.get()
         with self._lock:
@@ -142,6 +146,7 @@ class Writer(Generic[T]):
             ready = [waiter for waiter in self._waiters if waiter[0] <= ticket]
             if ready:
                 self._waiters = [waiter for waiter in self._waiters if waiter[0] > ticket]
+        # Before anybody is woken: the first thing that they look at is what is durable.
         self._publish(ticket)
         _wake(ready, None)
 

@@ -39,6 +39,7 @@ class Messages(Remote):
 
     def path(self) -> str:
         """Return the path of the endpoint."""
+        # Base URLs are in use with the version and without it.
         return "/messages" if self.base_url.endswith("/v1") else "/v1/messages"
 
     def auth(self, key: str) -> Mapping[str, str]:

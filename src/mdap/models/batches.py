@@ -124,6 +124,7 @@ class Batched:
             self._places = []
 
     async def _gather(self) -> None:
+        # Rounds without anything new end it: each batch may take hours, so one that is full beats two that are early.
         count = -1
         while count != len(self._places):
             count = len(self._places)
@@ -165,6 +166,7 @@ class Batched:
         try:
             batch = await self._service.submit(prepared)
         except ModelError as error:
+            # No answer is no refusal: the batch may be there, and submitting it again may be paid for twice.
             if error.status is None and error.retryable:
                 raise _unknown(spec, error.message) from error
             self._submissions.close(intent)

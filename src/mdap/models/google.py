@@ -40,6 +40,7 @@ class GenerateContent(Remote):
 
     def path(self) -> str:
         """Return the path of the endpoint; the model is part of it."""
+        # Base URLs are in use with the version and without it; tuned models have a collection of their own.
         version = "" if self.base_url.endswith(("/v1beta", "/v1")) else "/v1beta"
         name = self.model if self.model.startswith(("models/", "tunedModels/")) else f"models/{self.model}"
         return f"{version}/{quote(name)}:generateContent"
@@ -76,6 +77,7 @@ class GenerateContent(Remote):
         if generated.candidates:
             ordered = sorted(generated.candidates, key=lambda candidate: candidate.index)
             return [_response(candidate, usage, id, model) for candidate in ordered]
+        # The prompt itself was refused, so there is no candidate that could say so.
         if generated.prompt_feedback is not None and generated.prompt_feedback.block_reason:
             return [Response("", "refusal", usage, id, None, model)]
         if generated.error is not None:

@@ -197,6 +197,7 @@ class Remote(Adaptive):
 
     def _refused(self, reply: Reply, profile: Profile, request: Request, n: int) -> ModelError:
         said = Told(page_title(reply)) if is_html(reply) else told(reply.body)
+        # Only these blame the request itself: in any other refusal the name of a parameter stands there by chance.
         if reply.status in (400, 422):
             name = refused_parameter(said, self._sent(profile, request, n))
             words = f"{self._endpoint.url}: {self._endpoint.clean(said.text)}"

@@ -205,6 +205,7 @@ class Simulated:
             ) from None
 
     def _draw(self, step: _Step, request: Request) -> Response:
+        # Most steps of a long run are sure, and the hash that a fate is made of is most of what a draw costs.
         fate = _SURE if step.is_sure and not self._lengths else fate_of(step.odds, request.seed)
         if fate.outcome == "right":
             # None: wrong decisions led to a state where nothing is right.
@@ -262,6 +263,7 @@ class Simulated:
             return self._latency
         # By a key of its own: how long a reply takes says nothing about what it says.
         height = uniforms(b"time %b %d" % (odds.key, seed), 1)[0]
+        # The normal law has no value at 0: half of the smallest step between two uniform numbers stands for it.
         return self._latency * math.exp(self._sigma * _NORMAL.inv_cdf(height or 2.0**-54))
 
 

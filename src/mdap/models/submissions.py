@@ -26,6 +26,7 @@ class Patience(NamedTuple):
     quiet: float = 0.6
     first: float = 1.0
     longest: float = 60.0
+    # Providers promise a day; two hours are for those that come late.
     limit: float = 93_600.0
 
 
@@ -116,6 +117,7 @@ class Submissions:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("ab") as file:
                 file.write(_encode(line) + b"\n")
+                # Synced at once: a batch that a power cut makes forgotten is paid for twice.
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
