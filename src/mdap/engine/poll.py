@@ -85,20 +85,23 @@ class Poll:
         """Cast the votes of all slots up to the first that has none yet."""
         while self.waiting < len(self.slots):
             slot = self.slots[self.waiting]
-            if slot.vote is not None:
-                self._cast(slot.vote)
+            vote = slot.vote
+            if vote is not None:
+                if vote.ranking:
+                    self._cast_ranking(vote)
+                else:
+                    self._votes.setdefault(vote.key, vote)
+                    self.ballot.cast(self._groups.get(vote.key, vote.key), vote.confidence)
             elif not slot.void:
                 return
             self.waiting += 1
 
-    def _cast(self, vote: Vote) -> None:
-        groups, ranking = self._groups, vote.ranking
-        self._votes.setdefault(vote.key, vote)
-        if ranking:
-            # A candidate can win that no vote puts first.
-            for key, move in zip(ranking, vote.ranked, strict=True):
-                self._votes.setdefault(key, Vote(key, move))
-            ranking = tuple(dict.fromkeys(groups.get(key, key) for key in ranking))
+    def _cast_ranking(self, vote: Vote) -> None:
+        """Cast a vote that ranks: a candidate can win that no vote puts first."""
+        groups = self._groups
+        for key, move in zip(vote.ranking, vote.ranked, strict=True):
+            self._votes.setdefault(key, Vote(key, move))
+        ranking = tuple(dict.fromkeys(groups.get(key, key) for key in vote.ranking))
         self.ballot.cast(groups.get(vote.key, vote.key), vote.confidence, ranking)
 
     @property
