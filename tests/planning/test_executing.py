@@ -89,6 +89,17 @@ async def test_json_branches_that_changed_different_things_are_joined_by_code_al
     assert len(worker.requests) == 4
 
 
+async def test_a_json_state_that_two_branches_changed_alike_is_joined_against_what_both_began_from() -> None:
+    def _counts(request: Any) -> str:
+        state = json.loads(section(request.messages[-1].content, "State"))
+        step = section(request.messages[-1].content, "Current steps").removeprefix("- ")
+        return json.dumps(state | {"n": state.get("n", 0) + (step == "a"), step: True})
+
+    done = await executed(DIAMOND, worker := Role(_counts), Role([YES]), form="json", start={"n": 5})
+    assert done.state == {"n": 6, "a": True, "b": True, "c": True, "d": True}
+    assert len(worker.requests) == 4
+
+
 @pytest.mark.parametrize(
     ("k", "words", "outcome"),
     [
@@ -249,6 +260,7 @@ async def test_a_judge_that_talks_nonsense_ends_an_execution_as_undecided() -> N
     [
         ({"k": 0}, "k=0"),
         ({"batch_size": 0}, "batch_size=0"),
+        ({"batch_size": 2.5}, "batch_size=2.5"),
         ({"attempts": 0}, "attempts=0"),
         ({"form": "yaml"}, "form='yaml'"),
         ({"execution": "guess"}, "execution='guess'"),

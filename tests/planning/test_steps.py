@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -77,6 +79,7 @@ def test_what_stands_for_the_end_of_a_plan_is_no_step_of_it(end: str) -> None:
         ('[{"task": "a", "requiredSteps": [true]}]', "plan-bad-value"),
         ('[{"task": "a", "requiresFormat": "yes"}]', "plan-bad-value"),
         ('[{"task": "a", "extraContext": 3}]', "plan-bad-value"),
+        ('["a", "End", "b"]', "plan-bad-value"),
         ('[{"task": "a", "requiredSteps": [7]}]', "plan-unknown-step"),
         ('[{"task": "a", "requiredSteps": [-1]}]', "plan-unknown-step"),
         ('[{"task": "a"}, {"task": "b", "requiredSteps": [0, 0]}]', "plan-duplicate"),
@@ -144,9 +147,23 @@ def test_a_plan_that_requires_nothing_at_all_is_a_sequence() -> None:
     assert [(batch.steps, batch.after) for batch in found] == [((0, 1), ()), ((2,), (0,))]
 
 
-def test_a_batch_size_below_one_is_refused() -> None:
-    with pytest.raises(UsageError, match="batch_size=0"):
-        batches(plan(()), 0)
+@pytest.mark.parametrize("size", [0, -1, 2.5, True])
+def test_a_batch_size_that_is_no_number_of_steps_is_refused(size: Any) -> None:
+    with pytest.raises(UsageError, match="batch_size="):
+        batches(plan(()), size)
+
+
+def test_long_plans_are_ordered_in_no_time_whichever_way_they_are_written() -> None:
+    count = 5000
+    forward = plan((), *[(place,) for place in range(count - 1)])
+    backward = plan(*[(place + 1,) for place in range(count - 1)], ())
+    began = time.perf_counter()
+    for steps in (forward, backward):
+        check_requirements(steps)
+        found = batches(steps, 2)
+        assert (len(found), last_of(found)) == (count, (count - 1,))
+    assert ordered(backward) == list(reversed(range(count)))
+    assert time.perf_counter() - began < 5
 
 
 @pytest.mark.parametrize(

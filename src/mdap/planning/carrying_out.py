@@ -133,12 +133,19 @@ class CarryingOut:
     def _base(self, numbers: Sequence[int]) -> Any:
         """Return the last state that all these batches have begun from, as far as there is one such state."""
         common = set.intersection(*(self._before(number) for number in numbers))
-        last = [number for number in common if not any(number in self._before(other) for other in common - {number})]
-        return self._states[last[0]] if len(last) == 1 else self._work.start
+        # The one that all others go before comes last in the order of batches, if there is one.
+        last = [number for number in sorted(common)[-1:] if common <= self._before(number) | {number}]
+        return self._states[last[0]] if last else self._work.start
 
     def _before(self, number: int) -> set[int]:
-        direct = set(self._batches[number].after)
-        return direct.union(*(self._before(one) for one in direct))
+        found: set[int] = set()
+        ahead = [*self._batches[number].after]
+        while ahead:
+            one = ahead.pop()
+            if one not in found:
+                found.add(one)
+                ahead.extend(self._batches[one].after)
+        return found
 
     def _task(self, steps: Sequence[PlanStep], befores: Sequence[Any], *, needs_format: bool = False) -> ExecutionTask:
         work = self._work

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
 
 import msgspec
 
@@ -48,13 +49,25 @@ def check_requirements(steps: Sequence[PlanStep]) -> None:
 
 
 def ordered(steps: Sequence[PlanStep]) -> list[int]:
-    """Return the places of the steps so that each comes after those that it requires; else the order of the plan."""
-    left, done, order = list(range(len(steps))), set[int](), list[int]()
-    while left:
-        ready = next(place for place in left if done.issuperset(steps[place].required_steps))
-        left.remove(ready)
-        done.add(ready)
-        order.append(ready)
+    """Return the places of the steps so that each comes after those that it requires; else the order of the plan.
+
+    What is in a ring, or waits for one, is left out.
+    """
+    waits = [len(set(step.required_steps)) for step in steps]
+    needed_by: list[list[int]] = [[] for _ in steps]
+    for place, step in enumerate(steps):
+        for required in set(step.required_steps):
+            needed_by[required].append(place)
+    ready = [place for place, count in enumerate(waits) if not count]
+    heapify(ready)
+    order: list[int] = []
+    while ready:
+        place = heappop(ready)
+        order.append(place)
+        for other in needed_by[place]:
+            waits[other] -= 1
+            if not waits[other]:
+                heappush(ready, other)
     return order
 
 
@@ -65,7 +78,7 @@ def batches(steps: Sequence[PlanStep], size: int) -> list[Batch]:
     that do not wait for one another can be carried out at the same time. A plan in which no step requires anything is
     taken as a sequence, each batch after the one before: nobody has said that its steps are independent.
     """
-    if size < 1:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise UsageError(f"batch_size={size} is no number of steps", remedy="give 1 or more")
     order = ordered(steps)
     if not any(step.required_steps for step in steps):
@@ -91,14 +104,19 @@ def last_of(found: Sequence[Batch]) -> tuple[int, ...]:
 
 def _linked(steps: Sequence[PlanStep], groups: Sequence[Sequence[int]]) -> list[Batch]:
     home = {place: number for number, group in enumerate(groups) for place in group}
-    before: list[set[int]] = []
+    before: list[int] = []  # of each batch those that go before it, one bit each: plans may be long
     found: list[Batch] = []
     for number, group in enumerate(groups):
         direct = {home[required] for place in group for required in steps[place].required_steps}
-        earlier = set().union(*(before[one] for one in direct)) if direct else set()
-        before.append(direct | earlier)
+        earlier = 0
+        for one in direct:
+            earlier |= before[one]
         # What one of them began from is in its state already.
-        found.append(Batch(number, tuple(group), tuple(sorted(direct - earlier))))
+        after = sorted(one for one in direct if not earlier >> one & 1)
+        for one in direct:
+            earlier |= 1 << one
+        before.append(earlier)
+        found.append(Batch(number, tuple(group), tuple(after)))
     return found
 
 
@@ -112,12 +130,12 @@ def _twice(places: Sequence[int]) -> int | None:
 
 
 def _ring(steps: Sequence[PlanStep]) -> list[int]:
-    """Return what is left when every step that requires nothing of the rest is taken away, and none requires it."""
-    left = {place: set(step.required_steps) for place, step in enumerate(steps)}
-    while ends := [place for place, needs in left.items() if not needs & left.keys()]:
-        for place in ends:
-            del left[place]
-    while needless := [place for place in left if all(place not in needs for needs in left.values())]:
-        for place in needless:
-            del left[place]
+    """Return the steps that are in a ring, or between two rings; none where all can be put in an order."""
+    left = set(range(len(steps))) - set(ordered(steps))
+    while left:
+        # What only waits for a ring is required by nothing in it.
+        required = {place for one in left for place in steps[one].required_steps}
+        if left <= required:
+            break
+        left &= required
     return sorted(left)

@@ -47,7 +47,7 @@ def write_steps(steps: Iterable[PlanStep]) -> str:
 def read_steps(given: Steps) -> tuple[PlanStep, ...]:
     """Return the steps of a plan: JSON text, objects, records, or plain texts, each the task of a step.
 
-    Keys are read in any case, snake_case too; unknown ones are left out, and so is what stands for the end of a plan.
+    Keys are read in any case, snake_case too; unknown ones are left out, and so is an End behind the last step.
     Raises UsageError whose `code` says what is wrong: plan-not-json, plan-not-steps, plan-no-task or plan-bad-value.
     What the steps require of one another is for `mdap.planning.graph`.
     """
@@ -64,7 +64,13 @@ def read_steps(given: Steps) -> tuple[PlanStep, ...]:
             "plan-not-steps", f"a plan is a list of steps, not {type(value).__name__}", "give a JSON array of steps"
         )
     steps = [read_step(one, place, plan_error) for place, one in enumerate(value)]
-    return tuple(step for step in steps if not is_end(step.task))
+    while steps and is_end(steps[-1].task):
+        steps.pop()
+    for place, step in enumerate(steps):
+        if is_end(step.task):
+            # Left out here, it would move the places of all that follow.
+            raise plan_error("plan-bad-value", f"step {place} is the end, and steps stand behind it", "take it out")
+    return tuple(steps)
 
 
 def read_step(
