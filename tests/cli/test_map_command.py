@@ -147,13 +147,14 @@ def test_a_file_that_is_not_there_is_a_usage_error(shop: Terminal) -> None:
     assert shop("map", "none.jsonl", "--task", "shop:Sum", *MODEL).code == 2
 
 
-def test_a_map_is_shown_and_is_no_chain_to_export(shop: Terminal) -> None:
+def test_a_map_is_shown_and_exported_by_its_rows(shop: Terminal) -> None:
     mapped(shop)
     run = shop.last()
     assert "12 done, 1 error" in shop("show", run).out
     said = shop("export", run)
-    assert said.code == 2
-    assert "is a map of rows" in said.err
+    assert said.code == 0
+    done = [row["row"] for row in out(shop) if row["status"] == "done"]
+    assert [json.loads(line)["row"] for line in said.out.splitlines()] == done
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def test_run_has_a_flag_for_every_setting_and_shows_its_default(mdap: Terminal) 
         json.dumps({f: getattr(Settings(), f) for f in Settings.__struct_fields__})
     ).items():
         shown = "no limit" if default is None else f"{default:g}" if isinstance(default, float) else default
-        shown = "none" if name in ("draft", "remedies") else shown
+        shown = "none" if name in ("draft", "remedies", "confidence") else shown
         after = told.partition(f"--{name.replace('_', '-')} ")[2]
         assert f"[default: {shown}]" in after[: after.index("]") + 1], name
 
