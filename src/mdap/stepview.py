@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mdap.core.errors import UsageError
-from mdap.core.history import walk
 from mdap.core.records import Sample
 from mdap.engine.taskview import TaskView
 from mdap.protocols import Journal
@@ -48,10 +47,7 @@ def _recording(result: Result) -> str:
 
 
 def _decided(stored: Stored, step: int) -> dict[str, Any]:
-    journal, result, view = stored
-    near = journal.snapshot(result.run, step)
-    entries = walk(near.state, journal.decisions(result.run, near.step), view.replay)
-    state, entry, move = next(found for found in entries if found[1].step == step)
+    state, entry, move = stored.result.decision(step)
     return {
         "status": "decided",
         "kind": entry.kind,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import NamedTuple
 
 from mdap.cli.options import Place
 from mdap.core.errors import JournalError, UsageError
@@ -13,16 +12,9 @@ from mdap.journal import open_journal
 from mdap.protocols import Journal
 from mdap.result import Result
 from mdap.rowio import is_map, is_planned
+from mdap.stepview import Stored
 from mdap.tasks.catalog import task
 from mdap.tools import readable
-
-
-class Stored(NamedTuple):
-    """A run as its journal holds it, and its task, made again from its spec."""
-
-    journal: Journal
-    result: Result
-    view: TaskView
 
 
 def existing(place: Place) -> None:

@@ -174,7 +174,7 @@ class Desk:
         """Take up a run where its journal ends; `changes` are those of `mdap.resume`."""
         from mdap import api
 
-        task = self.view(head).task
+        task = self.task_of(head)
         box = None
         asked: Any = self.allowed.check_model(head.model)
         self.allowed.check_rule(head.rule)
@@ -214,15 +214,22 @@ class Desk:
         return standing(self.journal, run)
 
     def task_of(self, head: RunHead) -> Any:
-        """Return the task of a stored run, made again; raises UsageError for one that clients may not run."""
-        return self.allowed.restore(head.task, self.journal.snapshot(head.id, 0).state)
+        """Return the task of a stored run, made again as it was last.
 
-    def view(self, head: RunHead) -> TaskView:
-        """Return the task of a stored run as it is read by; raises UsageError for a map or a plan, which has none."""
+        Raises UsageError for one that clients may not run, and for a map or a plan, which has none.
+        """
         if has_rows(head):
             kind = "a map of rows" if is_map(head) else "made of branches"
             raise UsageError(f"run: {head.id} is {kind}", remedy=f"look at it with `mdap show {head.id}`")
-        return TaskView(self.task_of(head))
+        epochs = self.journal.history(head.id).book.epochs
+        spec = epochs[-1][1]["task"] if epochs else head.task
+        return self.allowed.restore(spec, self.journal.snapshot(head.id, 0).state)
+
+    def view(self, head: RunHead) -> TaskView:
+        """Return the task of a stored run as its states are read by."""
+        from mdap.tools import readable
+
+        return TaskView(readable(self.task_of(head), head.fingerprint))
 
     def result(self, head: RunHead) -> Result:
         """Return a run as its journal holds it."""

@@ -12,8 +12,9 @@ from mcp.server.mcpserver.tools import Tool
 from pydantic import Field
 
 from mdap.core.errors import UsageError
-from mdap.core.history import RunHead, walk
+from mdap.core.history import Decided, RunHead, walk
 from mdap.core.prices import usd
+from mdap.core.records import Move
 from mdap.mcp import planned
 from mdap.mcp.desk import Desk, Live
 from mdap.mcp.options import Resume, Start
@@ -130,6 +131,15 @@ class RunTools:
             raise UsageError(f"step: {step} is not decided", remedy="see how far the run is: run_status")
         return found
 
+    def _entries(self, head: RunHead, start: int) -> Iterator[tuple[Any, Decided, Move]]:
+        journal, result = self._desk.journal, self._desk.result(head)
+        if result.book.epochs:
+            # Other versions of the task have decided some of it, and the result knows which.
+            return islice(result.decisions, start, None)
+        near = journal.snapshot(head.id, start)
+        found = walk(near.state, journal.decisions(head.id, near.step), self._desk.view(head).replay)
+        return islice(found, max(0, start - near.step), None)
+
     def _decisions(self, head: RunHead, start: int) -> Iterator[dict[str, Any]]:
         """Yield the decisions from step `start` on, from the snapshot nearest to it; of branches, one after another."""
         if is_planned(head):
@@ -138,10 +148,7 @@ class RunTools:
             for place, made in enumerate(islice(branches.steps_of(self._desk.journal, head.id), start, None), start):
                 yield {"place": place, **msgspec.to_builtins(made)}
             return
-        journal, view = self._desk.journal, self._desk.view(head)
-        near = journal.snapshot(head.id, start)
-        entries = walk(near.state, journal.decisions(head.id, near.step), view.replay)
-        for _, entry, move in islice(entries, max(0, start - near.step), None):
+        for _, entry, move in self._entries(head, start):
             yield {
                 "step": entry.step,
                 "kind": entry.kind,
