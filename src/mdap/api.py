@@ -67,6 +67,7 @@ from mdap.parts import (
 )
 from mdap.protocols import Clock, Decide, Journal, Rule, Task
 from mdap.result import Reopen, Result
+from mdap.rowio import check_chain
 from mdap.spare import SpareModels
 from mdap.tasks.catalog import restored
 from mdap.tools import GivenTools, task_with
@@ -171,6 +172,7 @@ async def resume(
     """
     with opened(journal) as store:
         head = store.head(run)
+        check_chain(head)
         with store.claim(head.id), naming(head.id):
             history = store.history(head.id)
             book = history.book

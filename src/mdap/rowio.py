@@ -132,6 +132,17 @@ def is_planned(head: RunHead) -> bool:
     return PLANNED in head.settings
 
 
+def check_chain(head: RunHead) -> None:
+    """Raise UsageError for a run that is no chain of steps, but rows or branches: what made it goes on with it."""
+    how = f"mdap.{head.task}" if head.task in ("plan", "execute", "do") else "mdap.planned.conducting"
+    if is_map(head) or is_planned(head):
+        raise UsageError(
+            f"run {head.id} is {'a map of rows' if is_map(head) else 'made of branches'}",
+            remedy=f"go on with it by `mdap resume {head.id}`, or in a program by "
+            f"{'mdap.map' if is_map(head) else how}(..., run={head.id!r})",
+        )
+
+
 def has_rows(head: RunHead) -> bool:
     """Say whether a run's decisions are those of rows, or branches, and not of one chain of steps."""
     return is_map(head) or is_planned(head)

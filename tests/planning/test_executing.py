@@ -160,6 +160,14 @@ async def test_an_execution_goes_on_from_the_state_before_the_batch_that_was_ref
         await executed(FORK, worker, Role([YES]), **again)
 
 
+async def test_resuming_it_as_a_single_chain_says_how_it_is_gone_on_with(tmp_path: Path) -> None:
+    journal = tmp_path / "runs.db"
+    done = await executed(["a"], Role(adds), Role([YES]), journal=journal)
+    with pytest.raises(UsageError, match="made of branches") as caught:
+        await aio.resume(done.run, journal=journal)
+    assert f"mdap.execute(..., run='{done.run}')" in caught.value.remedy
+
+
 async def test_text_passes_through_as_it_is() -> None:
     text = "  {state} {{x}}\n```json\n{}\n```\n# README \\n {API_KEY}\n\n"
     judge = Role([YES])
