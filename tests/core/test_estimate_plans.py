@@ -36,8 +36,8 @@ def test_a_full_tree_of_depth_5_has_the_calls_of_algorithm_4() -> None:
         assert estimate_agent(k=k, depth=5, caps=Caps(rounds=1)).calls.most == 188 * (2 * k - 1)
 
 
-def test_a_task_that_is_not_split_is_judged_twice() -> None:
-    assert estimate_agent(k=3, depth=10).calls.least == 2 * (5 + 3)
+def test_a_task_that_is_not_split_takes_two_questions_that_nobody_has_to_judge() -> None:
+    assert estimate_agent(k=3, depth=10).calls.least == 2 * 5
 
 
 @given(st.integers(1, 60), st.integers(1, 8), st.integers(1, 12), st.floats(0.51, 1.0))

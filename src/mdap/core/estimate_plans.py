@@ -134,9 +134,10 @@ def estimate_agent(
 ) -> PlannedEstimate:
     """Return what an agent takes that splits a task into `fan_out` subtasks at most, `depth` times over.
 
-    Every judged ballot has 2k-1 candidates and is won by the first to k votes among as many (arXiv:2511.09030,
-    Algorithm 4). The least: the task turns out to be atomic. The most: a full tree of this depth, each ballot with all
-    its votes, and fresh candidates as often as the cap allows. Raises UsageError for numbers out of range.
+    Every question has 2k-1 candidates; where they differ, the first to k of as many votes wins (arXiv:2511.09030,
+    Algorithm 4). The least: the task is not split, and all candidates agree. The most: a full tree of this depth, each
+    ballot with all its votes, and fresh candidates as often as the cap allows. Raises UsageError for numbers out of
+    range.
     """
     levels, width, bounds = whole("depth", depth), whole("fan_out", fan_out), _checked(caps)
     if levels * math.log(width) > math.log(MOST_LEAVES):
@@ -150,9 +151,9 @@ def estimate_agent(
         candidates, again = 2 * margin - 1, bounds.rounds
         return {
             "decomposer": _times(1, candidates, nodes * again, candidates, bounds),
-            "decomposition_discriminator": _times(1, margin, nodes * again, candidates, bounds),
+            "decomposition_discriminator": _times(0, 0, nodes * again, candidates, bounds),
             "solver": _times(1, candidates, leaves * again, candidates, bounds),
-            "solution_discriminator": _times(1, margin, (leaves + nodes) * again, candidates, bounds),
+            "solution_discriminator": _times(0, 0, (leaves + nodes) * again, candidates, bounds),
             "composer": _times(0, 0, nodes * again, candidates, bounds),
         }
 
@@ -161,9 +162,9 @@ def estimate_agent(
         return ballots * (2 * margin - 1 + _first_to(margin, helpful(right)))
 
     assumption = (
-        f"Least: the task is not split at all. Most: it is split {levels} times over into {width} each, with no reply "
-        f"flagged, and every ballot asks for candidates {bounds.rounds} times; cap: each vote redrawn {bounds.redraws} "
-        "times as well."
+        "Least: the task is not split at all, and candidates agree, so that nobody judges them. Most: it is split "
+        f"{levels} times over into {width} each, with no reply flagged, and every ballot asks for candidates "
+        f"{bounds.rounds} times; cap: each vote redrawn {bounds.redraws} times as well."
     )
     counts = {"depth": levels, "fan_out": width, "splits": nodes, "leaves": leaves}
     return _estimated("agent", k, counts, _roles, _expected, p, v, rates, budget_calls, assumption)
