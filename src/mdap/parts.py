@@ -240,6 +240,12 @@ def suited(rule: Rule, parts: Parts) -> Rule:
                     f"{model.spec} is not asked for log-probabilities",
                     remedy=f"write {_with(model.spec, 'logprobs=on')}, or --confidence ask",
                 )
+            profile = getattr(model, "profile", None)
+            if profile is not None and not profile.logprobs:
+                raise UsageError(
+                    f"{model.spec} is not known to give log-probabilities, so they are not asked for",
+                    remedy="take --confidence ask, or name the kind of server, such as vllm:MODEL,logprobs=on",
+                )
     return rule
 
 
