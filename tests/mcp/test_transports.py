@@ -319,6 +319,15 @@ def test_listening_beyond_this_machine_takes_a_token_worth_its_name() -> None:
         Door(token="secret")
 
 
+@pytest.mark.slow
+def test_without_its_extra_the_command_says_what_to_install() -> None:
+    program = "import sys; sys.modules['mcp'] = None; from mdap.cli.app import main; main(['mcp'])"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "error: mdap mcp needs mcp\nnext:  pip install 'mdap[mcp]'\n"
+
+
+@pytest.mark.slow
 def test_a_port_that_is_taken_and_flags_at_odds_are_said_by_name(tmp_path: Path) -> None:
     def _fails(*words: str) -> str:
         ended = subprocess.run([*MDAP, *words], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)

@@ -154,6 +154,7 @@ async def test_runs_that_ask_a_model_of_their_own_hand_out_nothing(tmp_path: Pat
         await call("run_cancel", run=run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "votes",
     [

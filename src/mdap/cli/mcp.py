@@ -77,9 +77,10 @@ def mcp(
     try:
         from mdap.mcp import serving
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] in ("mdap", ""):
+        absent = (error.name or "").partition(".")[0]
+        if absent in ("mdap", ""):
             raise
-        raise UsageError(f"mdap mcp needs {error.name}", remedy="pip install 'mdap[mcp]'") from None
+        raise UsageError(f"mdap mcp needs {absent}", remedy="pip install 'mdap[mcp]'") from None
     gc.freeze()
     gc.enable()
     serving.log_to_stderr(verbose)
