@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,25 @@ async def test_a_planner_or_a_judge_that_talks_nonsense_ends_as_undecided_with_w
     assert plan.run in plan.reason
     plan = await planned(Role([steps("a")]), Role(["nonsense"]))
     assert (plan.status, plan.steps) == ("undecided", ())
+
+
+async def test_a_judge_that_hangs_ends_a_plan_within_its_caps_and_keeps_what_there_is() -> None:
+    async def _hang(prompt: str) -> str:
+        if '"task": "b"' in prompt:
+            await asyncio.sleep(60)
+        return YES
+
+    planner = Role([steps("a"), steps("b")])
+    options = {"timeout": 0.05, "retries": 0, "k": 1}
+    plan = await aio.plan("x", planning_model=planner, plan_voting_model=_hang, **options)  # type: ignore[arg-type]
+    assert (plan.status, tasks(plan)) == ("undecided", ["a"])
+    assert f"mdap resume {plan.run}" in plan.reason
+
+
+async def test_megabytes_of_a_proposal_are_a_red_flag() -> None:
+    planner = Role(lambda r: "End" if r.draw.redraw else steps("x" * 3_000_000))
+    plan = await planned(planner, Role([YES]))
+    assert (plan.complete, plan.totals["planning"].flagged) == (True, {"not_atomic": 1})
 
 
 async def test_a_budget_ends_a_plan_with_what_was_agreed_on() -> None:
