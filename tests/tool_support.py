@@ -97,3 +97,13 @@ class Ledger:
     def paid(self) -> list[str]:
         """The lines that were written."""
         return self.path.read_text().splitlines() if self.path.exists() else []
+
+
+def look(place: int) -> int:
+    """Look at a place."""
+    return place
+
+
+def clerk(prompt: str) -> str:
+    """A model that looks once a step, and then answers 5."""
+    return "5" if "came of it:" in prompt else call("look", place=1)

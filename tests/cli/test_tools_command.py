@@ -97,3 +97,20 @@ def test_an_outcome_that_is_no_json_is_refused(mdap: Terminal) -> None:
     said = mdap("resolve", run, "1", "--outcome", "what.json")
     assert said.code == 2
     assert "what.json" in said.err
+
+
+def test_tools_are_named_on_the_command_line_and_again_at_a_resume(mdap: Terminal) -> None:
+    words = ("run", "tests.tool_support:Order", "--model", "tests.tool_support:clerk", "--k", "2")
+    refused = mdap(*words, "--tool", "tests.tool_support:look")
+    assert refused.code == 2
+    assert "custom, which is not allowed" in refused.err
+    tools = ("--tool", "tests.tool_support:look", "--allow", "custom")
+    stopped = mdap(*words, *tools, "--max-steps", "1", "--json")
+    assert stopped.code == 4
+    run = stopped.json["run"]
+    without = mdap("resume", run, "--max-steps", "9", "--accept-changes")
+    assert without.code != 0
+    assert "--tool MODULE:NAME" in without.err
+    done = mdap("resume", run, "--max-steps", "9", *tools, "--json")
+    assert (done.code, done.json["result"]["sum"]) == (0, 10)
+    assert mdap("run", "x", "--model", "y", "--tool", "tests.tool_support:nothing").code == 2

@@ -30,6 +30,7 @@ from mdap.cli.options import (
     given,
 )
 from mdap.cli.tapes import NO_TAPES, Tapes
+from mdap.cli.tool_flags import NO_TOOLS, ToolFlags
 
 Mix = Annotated[
     list[str] | None, Parameter(negative="", help="A further model to draw votes from, in turn; repeatable.")
@@ -65,6 +66,7 @@ def run(
     fixed: Fixed = UNSET,
     place: Place = USUAL_PLACE,
     tapes: Tapes = NO_TAPES,
+    tools: ToolFlags = NO_TOOLS,
     json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -88,6 +90,7 @@ def run(
         **given(changeable),
         **given(fixed),
         **money.options,
+        **tools.given,
     }
     return drive(
         lambda journal, observers: api.run(
@@ -129,6 +132,7 @@ def resume(
     money: Money = USUAL_MONEY,
     place: Place = USUAL_PLACE,
     tapes: Tapes = NO_TAPES,
+    tools: ToolFlags = NO_TOOLS,
     json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -143,7 +147,6 @@ def resume(
     from mdap.cli.map import is_map, resume_map
     from mdap.cli.planned import is_planned, resume_planned
     from mdap.cli.stored import existing
-    from mdap.core.errors import UsageError
 
     existing(place)
     if is_map(run, place):
@@ -155,19 +158,27 @@ def resume(
         return resume_planned(
             run, place, options, model=model, base_url=base_url, json=json, verbose=verbose, quiet=quiet
         )
-    if refusals.given:
-        raise UsageError(f"{run} is no plan, and nothing is refused in it", remedy="leave --restarts or --attempts out")
-    if retry_failed:
-        raise UsageError(f"{run} is no map, and has no rows", remedy="leave --retry-failed out")
+    _refuse_of_others(run, refusals, retry_failed=retry_failed)
 
     def _start(journal: Any, observers: list[Callable[[Any], None]]) -> Coroutine[Any, Any, Any]:
         chosen = model
         if base_url is not None or tapes.is_given:
             chosen = tapes.into(with_base_url(model or journal.head(run).model, base_url))
         options = {"model": chosen, "calibration": calibration, "probe": probe, **given(changeable), **money.options}
-        return api.resume(run, journal=journal, accept_changes=accept_changes, on_event=observers, **options)
+        again = {**options, **tools.given}
+        return api.resume(run, journal=journal, accept_changes=accept_changes, on_event=observers, **again)
 
     return drive(_start, place, json=json, verbose=verbose, quiet=quiet)
+
+
+def _refuse_of_others(run: str, refusals: Refusals, *, retry_failed: bool) -> None:
+    """Raise UsageError for flags that only maps and plans have."""
+    from mdap.core.errors import UsageError
+
+    if refusals.given:
+        raise UsageError(f"{run} is no plan, and nothing is refused in it", remedy="leave --restarts or --attempts out")
+    if retry_failed:
+        raise UsageError(f"{run} is no map, and has no rows", remedy="leave --retry-failed out")
 
 
 __all__ = ["resume", "run", "with_base_url"]

@@ -12,6 +12,12 @@ from mdap.core.history import History
 def is_changed(history: History, before: dict[str, str], now: dict[str, str], *, accept_changes: bool) -> bool:
     """Say whether a run goes on as something else; raises FingerprintChanged where it may not."""
     changed, run = differences(before, now), history.head.id
+    if before.get("tools") != now.get("tools"):
+        # Its states may hold calls that only these tools can make: there is no going on without them.
+        raise FingerprintChanged(
+            f"run {run} was started with other tools:\n{changed}\n",
+            remedy=f"give it those: `mdap resume {run} --tool MODULE:NAME`, or tools=[...]",
+        )
     if changed and not accept_changes:
         raise FingerprintChanged(
             f"run {run} was started with something else:\n{changed}\n",
