@@ -78,6 +78,7 @@ async def test_a_question_that_is_cancelled_ends_its_calls_in_flight(tmp_path: P
 async def test_a_question_to_the_client_itself_needs_a_run(tmp_path: Path) -> None:
     async with desk_at(None) as desk, calling(desk) as call:
         assert "run_start(question=" in await call.error("ask", prompt="Which?", model="client")
+        assert "rule" in await call.error("ask", prompt="Which?", model="simulated:p=0.9", rule="this:s")
         assert "model: none is named" in await call.error("ask", prompt="Which?")
         assert "prompt" in await call.error("ask", prompt=" ", model="simulated:p=0.9")
         assert "schema" in await call.error("ask", prompt="Which?", schema="no object", model="simulated:p=0.9")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,8 @@ async def test_two_clients_with_settings_of_their_own_do_not_meet(tmp_path: Path
         ({"task": "hanoi", "model": "openai:x,record_http=/etc/passwd"}, "record_http"),
         ({"task": "hanoi", "model": "openai:x + os:system"}, "model"),
         ({"task": "os:system"}, "task"),
+        ({"task": "hanoi", "rule": "this:s"}, "rule"),
+        ({"task": "hanoi", "rule": "nobody:3"}, "rule"),
         ({"task": "tests.mcp.own:Counting"}, "task"),
     ],
 )
@@ -228,3 +231,26 @@ async def test_an_id_that_is_none_is_refused_before_anything_looks_for_it(run: s
             assert "run" in await call.error(tool, run=run)
         assert "run" in await call.error("next_steps", run=run)
         assert "run" in await call.error("resolve", run=run, step=0, by="me", k=3)
+
+
+async def test_no_name_that_a_client_gives_is_imported() -> None:
+    # `this` prints a poem when it is imported; nobody else does that here.
+    sys.modules.pop("this", None)
+    async with desk_at(None) as desk, calling(desk) as call:
+        named: list[dict[str, Any]] = [
+            {"task": "this:s"},
+            {"task": "hanoi", "model": "this:s"},
+            {"task": "hanoi", "model": "simulated:p=0.9 + this:s"},
+            {"task": "hanoi", "model": "simulated:p=0.9 | this:s"},
+            {"task": "hanoi", "rule": "this:s"},
+            {"task": "hanoi", "remedies": ["model:this:s"]},
+            {"prompt": "Do it", "model": "this:s"},
+            {"question": "Well?", "model": "this:s"},
+        ]
+        for arguments in named:
+            await call.error("run_start", **{"model": SIMULATED, **arguments})
+        await call.error("calibrate", task="this:s", models=[SIMULATED])
+        await call.error("calibrate", task="hanoi", models=["this:s"])
+        await call.error("ask", prompt="Well?", model="this:s")
+        await call.error("ask", prompt="Well?", model=SIMULATED, rule="this:s")
+    assert "this" not in sys.modules

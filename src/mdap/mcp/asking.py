@@ -196,6 +196,7 @@ class AskTools:
         from mdap import inbox
 
         head = self._desk.head(run)
+        self._desk.check_rule(head)
         move = None if override is None else _move(override)
         acted = inbox.resolve(
             self._desk.journal, head.id, step, by=by, row=row, accept=accept, override=move, k=k, skip=skip,

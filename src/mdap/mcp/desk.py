@@ -177,7 +177,6 @@ class Desk:
         task = self.task_of(head)
         box = None
         asked: Any = self.allowed.check_model(head.model)
-        self.allowed.check_rule(head.rule)
         if head.model == CLIENT:
             box = Mailbox()
             asked = Client(box)
@@ -223,7 +222,13 @@ class Desk:
             raise UsageError(f"run: {head.id} is {kind}", remedy=f"look at it with `mdap show {head.id}`")
         epochs = self.journal.history(head.id).book.epochs
         spec = epochs[-1][1]["task"] if epochs else head.task
+        self.check_rule(head)
         return self.allowed.restore(spec, self.journal.snapshot(head.id, 0).state)
+
+    def check_rule(self, head: RunHead) -> None:
+        """Raise UsageError for a stored run whose stopping rule clients may not have imported."""
+        epochs = self.journal.history(head.id).book.epochs
+        self.allowed.check_rule(epochs[-1][1]["rule"] if epochs else head.rule)
 
     def view(self, head: RunHead) -> TaskView:
         """Return the task of a stored run as its states are read by."""

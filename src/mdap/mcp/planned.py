@@ -103,6 +103,7 @@ def _again(
     kind, origin = origin_of(journal, head.id)
     if kind not in KINDS or "brief" not in origin:
         raise UsageError(f"run: {head.id} was begun by a program", remedy="go on with it there")
+    desk.check_rule(head)
     brief = dict(origin["brief"])
     check = brief.pop("check_step", "not_atomic")
     if check not in ("", "not_atomic"):
