@@ -464,3 +464,10 @@ def test_another_prompt_is_another_map(tmp_path: Path) -> None:
     first = mdap.map(Prompts("Is {a} {a}?"), [{"a": "x", "b": "x"}], yes, journal=journal)
     with pytest.raises(FingerprintChanged, match="prompt:"):
         mdap.map(Prompts("Is {a} {b}?"), [{"a": "x", "b": "x"}], yes, journal=journal, run=first.run)
+
+
+def test_a_context_of_ones_own_holds_for_every_row() -> None:
+    mapped = mdap.map(Sum, [{"a": 1, "b": 2}, {"a": int("9" * 400), "b": 2}], "simulated:p=0.999,seed=1", context=50)
+    short, long = mapped.rows
+    assert (short.status, long.status) == ("done", "error")
+    assert "context" in long.reason

@@ -282,7 +282,7 @@ class _Map:
             reopened=_reopened,
             complete=self._spare.complete,
             tasks=self._tasks,
-            context=context_of(source.model),
+            context=settings.context or context_of(source.model),
             emit=emit,
             again=again,
             said=said_of(self._journal.acts(self._plan.head.id)),
