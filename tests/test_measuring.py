@@ -22,6 +22,7 @@ from mdap.protocols import Journal
 from mdap.result import Result
 from tests.engine.support import SHAPES, Applied, Chancy, Pairs, TypedApplied, plain_run
 from tests.mapping_support import Count, Sum, sums
+from tests.planning.support import YES, Role, steps
 
 PRICE = {"chancy": {"input": "0.40", "output": "1.60"}}
 
@@ -217,6 +218,19 @@ def test_a_row_that_waits_is_an_open_step() -> None:
     assert len(waiting) == found.undecided == result.counts["undecided"] > 0
     assert {step.samples for step in waiting} == {4}
     assert found.samples == sum(step.samples or 0 for step in found.each)
+
+
+def test_a_plan_is_measured_by_branch_and_its_gates_promise_nothing() -> None:
+    journal = open_journal(None)
+    planner, judge = Role([steps("a", "b"), "End"]), Role([YES])
+    plan = mdap.plan("x", planning_model=planner, plan_voting_model=judge, k=9, journal=journal, record="samples")
+    found = metrics(journal, plan.run, steps=True)
+    total = sum(role.samples for role in plan.totals.values())
+    assert (found.samples, sum(step.samples or 0 for step in found.each)) == (total, total)
+    assert [(step.item, step.kind) for step in found.each] == [(0, "planning"), (0, "plan_voting")] * 2
+    assert {step.posterior for step in found.each} == {None}
+    assert (found.k, found.predicted_success) == (None, None)
+    assert read_metrics(as_json(found)) == found
 
 
 def test_steps_are_read_as_they_are_asked_for() -> None:

@@ -10,11 +10,12 @@ from mdap.core.errors import MdapError, UsageError
 from mdap.core.history import Decided, RunHead, walk
 from mdap.core.metrics import Fold, Judge, RunMetrics, StepMetrics, rule_of
 from mdap.core.records import ABSENT, Move, OpenBallot, Sample, State
-from mdap.core.rules import rule as rule_named
 from mdap.engine.taskview import TaskView
 from mdap.journal import open_journal
 from mdap.protocols import Journal, Task
+from mdap.rowio import is_planned
 from mdap.tasks.catalog import task as task_named
+from mdap.tasks.rulebook import rule as rule_named
 from mdap.tools import readable
 
 
@@ -43,8 +44,9 @@ class Reading:
         self._view = _view(self.head, task)
         found = None
         # A rule of somebody's own is known to nobody else: its votes can be counted all the same.
-        with suppress(UsageError):
-            found = rule_named(rule_of(self.head, self._book))
+        if not is_planned(self.head):  # there each role has its own, and gates promise nothing
+            with suppress(UsageError):
+                found = rule_named(rule_of(self.head, self._book))
         self.fold = Fold(self.head, self._book, found)
         settings = {**self.head.settings, **self._book.settings}
         self._record = settings.get("record", "contested")

@@ -92,6 +92,7 @@ class Cost(msgspec.Struct, frozen=True):
 class RunMetrics(msgspec.Struct, frozen=True, omit_defaults=True):
     """A run in figures. What `mdap run --json` and `mdap show` print stands here under the same names.
 
+    `k` is absent where roles have their own rules, or a rule is known to its run alone; then nothing is predicted.
     `flag_share` is the discarded part of all samples, `undecided_share` that of the steps and rows that were asked.
     `rows`, of a map or a plan, counts its rows by where they stand. `each` holds the steps where they were asked for.
     """
