@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from types import CoroutineType
 
 import msgspec
 
@@ -49,7 +50,7 @@ def timed(complete: Complete, timeout: float, tempo: Tempo) -> Complete:
 
     async def _call(request: Request) -> Response:
         call: Awaitable[Response] = complete(request)
-        if not isinstance(call, Coroutine):
+        if type(call) is not CoroutineType and not isinstance(call, Coroutine):
             # A model of somebody's own may return a future, or anything else that can be awaited.
             call = _awaited(call)
         try:
