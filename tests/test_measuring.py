@@ -38,7 +38,17 @@ def as_json(record: RunMetrics) -> bytes:
     return msgspec.json.encode(record)
 
 
-@pytest.mark.parametrize("options", [{}, {"max_steps": 5}, {"max_samples": 3}, {"prices": PRICE}, {"record": "none"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"max_steps": 5},
+        {"max_samples": 3},
+        {"prices": PRICE},
+        {"record": "none"},
+        {"rule": "posterior:0.9", "k": None},
+    ],
+)
 def test_the_same_numbers_stand_in_the_metrics_and_in_the_result(options: dict[str, Any]) -> None:
     result, journal = chancy(**options)
     found = msgspec.to_builtins(metrics(journal, result.run, task=Pairs()))

@@ -10,10 +10,11 @@ from mdap.core.errors import MdapError, UsageError
 from mdap.core.history import Decided, RunHead, walk
 from mdap.core.metrics import Fold, Judge, RunMetrics, StepMetrics, rule_of
 from mdap.core.records import ABSENT, Move, OpenBallot, Sample, State
+from mdap.engine.ruling import for_run
 from mdap.engine.taskview import TaskView
 from mdap.journal import open_journal
 from mdap.protocols import Journal, Task
-from mdap.rowio import is_planned
+from mdap.rowio import is_map, is_planned
 from mdap.tasks.catalog import task as task_named
 from mdap.tasks.rulebook import rule as rule_named
 from mdap.tools import readable
@@ -46,7 +47,9 @@ class Reading:
         # A rule of somebody's own is known to nobody else: its votes can be counted all the same.
         if not is_planned(self.head):  # there each role has its own, and gates promise nothing
             with suppress(UsageError):
-                found = rule_named(rule_of(self.head, self._book))
+                # The total of a map counts its rows, which may be of any length.
+                steps = None if is_map(self.head) else self.head.total
+                found = for_run(rule_named(rule_of(self.head, self._book)), steps)
         self.fold = Fold(self.head, self._book, found)
         settings = {**self.head.settings, **self._book.settings}
         self._record = settings.get("record", "contested")
