@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from mdap.core.ballot import Ballot
 from mdap.core.errors import RedFlag
 from mdap.core.records import Move, Request, Response
 
@@ -84,3 +85,15 @@ class Sleepy:
 
 def says_much(prompt: str) -> str:
     return "much " * 10_000
+
+
+class AnyVote:
+    """The first vote decides."""
+
+    k = 1
+
+    def needed(self, ballot: Ballot) -> int:
+        return 0 if ballot.tally else 1
+
+    def decided(self, ballot: Ballot) -> bool:
+        return bool(ballot.tally)

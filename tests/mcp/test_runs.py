@@ -107,6 +107,23 @@ async def test_a_run_of_a_task_that_was_not_allowed_is_listed_but_not_read(tmp_p
         assert await call.whole_result(listed["run"]) == 1
 
 
+async def test_the_rule_of_a_stored_run_is_not_imported_either(tmp_path: Path) -> None:
+    result = await mdap.aio.run("hanoi:disks=2", SIMULATED, rule="tests.mcp.own:AnyVote", journal=tmp_path / "j.db")
+    async with desk_at(tmp_path / "j.db") as desk, calling(desk) as call:
+        assert (await call("run_status", run=result.run))["rule"] == "tests.mcp.own:AnyVote"
+        for tool in ("run_result", "run_resume"):
+            assert "'tests.mcp.own:AnyVote' is not allowed here" in await call.error(tool, run=result.run)
+        told = await call.error("resolve", run=result.run, step=0, by="me", k=3)
+        assert "'tests.mcp.own:AnyVote' is not allowed here" in told
+
+
+async def test_a_server_whose_model_is_the_client_needs_no_key_and_no_word_of_it(tmp_path: Path) -> None:
+    async with desk_at(tmp_path / "j.db", Allowed(model="client")) as desk, calling(desk) as call:
+        begun = await call("run_start", task="hanoi:disks=2", k=1)
+        assert begun["model"] == "client"
+        assert await vote_to_the_end(call, "hanoi:disks=2", begun["run"]) == 3
+
+
 async def test_a_question_is_a_run_of_its_own(tmp_path: Path) -> None:
     allowed = Allowed(models=("tests.mcp.own:says_blue",))
     async with desk_at(tmp_path / "j.db", allowed) as desk, calling(desk) as call:

@@ -143,6 +143,19 @@ async def test_a_signal_ends_runs_in_good_order_although_the_client_still_listen
         assert (status["status"], status["reason"]) == ("interrupted", "interrupted")
 
 
+@pytest.mark.slow
+async def test_runs_end_in_good_order_with_the_client_that_started_the_server(tmp_path: Path) -> None:
+    async with over_stdio(tmp_path / "j.db", "2026-07-28") as call:
+        begun = await call("run_start", task="hanoi:disks=9", model="simulated:p=0.99,latency=0.002")
+        await call.until(begun["run"], lambda status: status["steps"] > 3)
+    async with over_stdio(tmp_path / "j.db", "2026-07-28") as call:
+        status = await call("run_status", run=begun["run"])
+        assert (status["status"], status["reason"]) == ("interrupted", "interrupted")
+        assert status["steps"] > 3
+        await call("run_resume", run=begun["run"], max_steps=status["steps"] + 5)
+        assert (await call.ended(begun["run"]))["steps"] == status["steps"] + 5
+
+
 HELLO: dict[str, Any] = {
     "protocolVersion": "2025-11-25",
     "capabilities": {},
