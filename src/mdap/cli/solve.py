@@ -201,7 +201,7 @@ def _options(cast: Cast, dividing: Dividing, judging: Judging, *, base_url: str 
     found |= {"red_flags": found.pop("flags"), "working_directory": cast.directory, "context": cast.tell}
     roles = _addressed(_pairs(cast.role, "role", "MODEL"), base_url)
     named = {"roles": roles, "prompts": _pairs(cast.template, "template", "FILE")}
-    return {name: value for name, value in {**found, **named}.items() if value}
+    return {name: value for name, value in {**found, **named}.items() if value is not None and value != {}}
 
 
 def _addressed(roles: Mapping[str, str], base_url: str | None) -> dict[str, str]:
@@ -296,7 +296,9 @@ def _drive(begin: _Begin, place: Place, *, json: bool, verbose: int, quiet: bool
             if begun:
                 say(f"what was decided is kept; then go on with `mdap resume {begun[0]}{place.flag}`")
             raise
-        book, settings = journal.history(result.run).book, journal.head(result.run).settings
+        book = journal.history(result.run).book
+        # What an earlier resume has changed is in the book: told the same budget twice, nobody would get on.
+        settings = book.settings or journal.head(result.run).settings
     _report(result, json=json)
     for warning in () if quiet else result.warnings:
         say(f"note:  {warning}")

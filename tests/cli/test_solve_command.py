@@ -1,0 +1,141 @@
+"""`mdap solve` as it is typed: what it prints, which code it ends with, and how it goes on."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Terminal
+
+SOLVER = "simulated_solver:decomposer=0.1,solver=0.1,composer=0.1,judge=0.05"
+PRODUCT = "Multiply 12345 by 678."
+
+
+def test_the_answer_stands_alone_and_the_range_of_calls_is_said_first(mdap: Terminal) -> None:
+    said = mdap("solve", PRODUCT, "--model", "simulated_solver", "--k", "2")
+    assert (said.code, said.out) == (0, "8369910\n")
+    assert said.err.startswith("note:  6 to 6,132 calls")
+    assert mdap("solve", PRODUCT, "--model", "simulated_solver", "--k", "2", "-q").err == ""
+
+
+def test_all_that_is_known_is_one_json_object(mdap: Terminal) -> None:
+    found = mdap("solve", PRODUCT, "--model", "simulated_solver", "--json", "-q").json
+    assert (found["answer"], found["status"], found["error"]) == ("8369910", "done", "")
+    assert found["statistics"]["atomic_executions"] == 6
+    assert found["tree"]["parts"][0]["task"] == "Multiply 123 by 678."
+    assert found["run"] == mdap.last()
+
+
+def test_a_problem_can_be_named_and_words_that_name_none_are_the_task(mdap: Terminal) -> None:
+    named = mdap("solve", "multiplication:digits=5,seed=3", "--model", "simulated_solver", "--k", "1", "-q")
+    assert named.out == "3126737862\n"
+    words = mdap("solve", "multiplication: what is it?", "--model", "simulated_solver", "--k", "1")
+    assert (words.code, "cannot read what it is asked" in words.err) == (1, True)
+
+
+def test_the_task_can_stand_in_a_file(mdap: Terminal) -> None:
+    (mdap.folder / "task.txt").write_text(PRODUCT, encoding="utf-8")
+    assert mdap("solve", "--file", "task.txt", "--model", "simulated_solver", "-q").out == "8369910\n"
+    assert mdap("solve", PRODUCT, "--file", "task.txt", "--model", "simulated_solver").code == 2
+    assert mdap("solve", "--model", "simulated_solver").code == 2
+    assert mdap("solve", "--file", "absent.txt", "--model", "simulated_solver").code == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("", "--model", SOLVER),
+        (PRODUCT,),
+        (PRODUCT, "--model", SOLVER, "--k", "0"),
+        (PRODUCT, "--model", SOLVER, "--decompose", "tree"),
+        (PRODUCT, "--model", SOLVER, "--role", "solver"),
+        (PRODUCT, "--model", SOLVER, "--role", "poet=simulated_solver"),
+        (PRODUCT, "--model", SOLVER, "--pattern", "[a"),
+        (PRODUCT, "--model", SOLVER, "--flags", "lenient"),
+        (PRODUCT, "--model", SOLVER, "--pattern", "a", "--one-of", "a,b"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_remedy_before_any_call(mdap: Terminal, words: tuple[str, ...]) -> None:
+    said = mdap("solve", *words)
+    assert said.code == 2
+    assert said.out == ""
+    assert "next:" in said.err
+
+
+def test_an_undecided_task_prints_nothing_and_ends_with_3(mdap: Terminal) -> None:
+    said = mdap("solve", PRODUCT, "--model", "simulated_solver:flags=1", "--redraws", "1")
+    assert (said.code, said.out) == (3, "")
+    assert "undecided: the task 'Multiply 12345 by 678.'" in said.err
+    assert said.next
+
+
+def test_a_budget_is_gone_on_with_by_the_command_that_is_printed(mdap: Terminal) -> None:
+    options = ("--k", "3", "--flags", "strict", "--pattern", r"\d+", "--tell", "Be exact.", "--max-tokens", "900")
+    said = mdap("solve", PRODUCT, "--model", SOLVER, *options, "--budget-calls", "40", "-q")
+    assert (said.code, said.out) == (4, "")
+    for _ in range(12):
+        if said.code != 4:
+            break
+        said = mdap(*said.next[-1], "-q")
+    assert (said.code, said.out) == (0, "8369910\n")
+
+
+def test_roles_and_prompts_of_ones_own(mdap: Terminal) -> None:
+    said = mdap(
+        "solve", PRODUCT, "--model", "simulated_solver:solver=1", "--role", "solver=simulated_solver", "--k", "1", "-q"
+    )
+    assert said.out == "8369910\n"
+    (mdap.folder / "solver.txt").write_text("Tell.\n\n## Task\n{task}\n", encoding="utf-8")
+    said = mdap("solve", PRODUCT, "--model", "simulated_solver", "--template", "solver=solver.txt", "--k", "1")
+    assert (said.code, "'Tell." in said.err) == (1, True)
+
+
+def test_without_a_model_that_divides_the_parts_are_solved_in_order(mdap: Terminal) -> None:
+    task = "1) Multiply 3 by 4.\n2) Multiply 5 by 6."
+    said = mdap("solve", task, "--model", "simulated_solver", "--k", "1", "--decompose", "sequential", "-q")
+    assert said.out == '["12","30"]\n'
+
+
+def test_a_run_shows_its_roles(mdap: Terminal) -> None:
+    mdap("solve", PRODUCT, "--model", SOLVER, "--k", "2", "-q")
+    shown = mdap("show", mdap.last())
+    assert shown.code == 0
+    for role in ("decomposer", "solver", "composer"):
+        assert role in shown.out
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_its_journal_ends(mdap: Terminal) -> None:
+    words = ("solve", "sorting:n=500,seed=1", "--model", SOLVER, "--k", "3", "--max-depth", "9", "-q")
+    whole = mdap(*words, "--json").json
+    killed = 0
+    for wait in (0.7, 0.9, 1.1, 1.3):
+        process = mdap.start(*words)
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        last = mdap("runs", "--json").json[-1]
+        if last["status"] != "interrupted":  # before its run began, or once it was done
+            continue
+        killed += 1
+        done = mdap("resume", last["run"], "--json", "-q")
+        assert done.code == 0, done.err
+        assert done.json["answer"] == whole["answer"]
+        assert done.json["statistics"]["steps"] == whole["statistics"]["steps"]
+    assert killed > 0
+
+
+def test_the_command_line_of_a_function_is_not_taken_up(mdap: Terminal, tmp_path: Path) -> None:
+    import mdap as library
+    from mdap.planning.decomposers import sentences
+
+    agent = library.Agent(
+        "simulated_solver", k=1, decompose=sentences, journal=mdap.folder / ".mdap" / "runs.db", budget_calls=1
+    )
+    stopped = agent.run("Multiply 2 by 3. Multiply 3 by 4.")
+    assert stopped.status == "budget"
+    said = mdap("resume", stopped.run, "--budget-calls", "9")
+    assert (said.code, "sentences, a function" in said.err) == (2, True)
