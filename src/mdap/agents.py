@@ -165,7 +165,7 @@ class Agent:
                 rule=_judging(self.judge, self.k),
                 prices=self.prices,
                 free=self.free,
-                red_flags=self.red_flags,  # type: ignore[arg-type]  # a preset's name passes through
+                red_flags=self.red_flags,
                 extra_flags=self.extra_flags,
                 on_event=self.on_event,
                 clock=self.clock,

@@ -22,7 +22,7 @@ from mdap.core.history import Epoch, History, Resumed, RunHead, Snapshot
 from mdap.core.plain import plain
 from mdap.core.prices import Tariff, UnitPrices, nano
 from mdap.core.records import ABSENT, Decision, OpenBallot, Step, Vote
-from mdap.core.redflags import RedFlagCheck, RedFlags
+from mdap.core.redflags import RedFlagCheck, RedFlags, preset_told
 from mdap.core.remedy import naming
 from mdap.core.settings import Settings
 from mdap.engine.calling import Meter
@@ -182,7 +182,7 @@ async def resume(
                 task_with(tools, restored(before["task"], store.snapshot(head.id, 0).state) if task is None else task),
                 head.model if model is None else model,
                 lambda _: Settings(**stored),
-                red_flags,
+                preset_told(before["flags"], stored.get("flag_tokens")) if red_flags is None else red_flags,
                 extra_flags,
             )
             chosen = suited(choose_rule(None, before["rule"] if rule is None else rule), parts)

@@ -17,7 +17,7 @@ from mdap.core.errors import BudgetReached, MdapError, Rejected, Stop, Undecided
 from mdap.core.events import StepDecided
 from mdap.core.plain import plain
 from mdap.core.records import Record, State, Status
-from mdap.core.redflags import RedFlagCheck
+from mdap.core.redflags import RedFlagCheck, RedFlags
 from mdap.core.spec import unknown
 from mdap.observers import Observer
 from mdap.parts import Asked, Prices
@@ -52,7 +52,7 @@ class PlannedOptions(AskOptions, total=False):
     run: str | None
     prices: Prices | None
     free: bool
-    red_flags: Sequence[RedFlagCheck] | None
+    red_flags: RedFlags | None
     extra_flags: Sequence[RedFlagCheck]
     tools: GivenTools
     on_event: Observer | Sequence[Observer]

@@ -28,7 +28,7 @@ from mdap.core.history import Resumed, RowDecided, RowEnded, RunHead, Snapshot, 
 from mdap.core.plain import plain
 from mdap.core.prices import Tariff
 from mdap.core.records import Decision, OpenBallot, RowStatus, Status, Step
-from mdap.core.redflags import RedFlagCheck, RedFlags
+from mdap.core.redflags import RedFlagCheck, RedFlags, preset_told
 from mdap.core.settings import Settings
 from mdap.engine.calling import Emit, Meter
 from mdap.engine.confiding import confiding
@@ -189,6 +189,9 @@ def _taken_up(store: Journal, run: str, source: Source, chosen: _Chosen, changes
     book = store.history(head.id).book
     stored = {name: value for name, value in {**head.settings, **book.settings}.items() if name != ORIGIN}
     changed = {name: value for name, value in changes.items() if stored.get(name) != value}
+    if chosen.red_flags is None:
+        told = preset_told(head.fingerprint["flags"], stored.get("flag_tokens"))
+        chosen = msgspec.structs.replace(chosen, red_flags=told)
     parts = chosen.parts(source, lambda _: Settings(**{**stored, **changed_settings(changed)}))
     given_rule = chosen.k is None and chosen.rule is None
     rule = suited(choose_rule(None, head.rule) if given_rule else choose_rule(chosen.k, chosen.rule), parts)

@@ -24,7 +24,7 @@ from mdap.core.fingerprint import differences
 from mdap.core.history import Resumed, RunHead
 from mdap.core.plain import plain
 from mdap.core.records import Status
-from mdap.core.redflags import RedFlagCheck
+from mdap.core.redflags import RedFlagCheck, RedFlags, preset_told
 from mdap.core.remedy import addressed
 from mdap.core.settings import CHANGEABLE
 from mdap.observers import Observer
@@ -49,7 +49,7 @@ async def conducting(
     rule: Rule | str | None = None,
     prices: Prices | None = None,
     free: bool = False,
-    red_flags: Sequence[RedFlagCheck] | None = None,
+    red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     tools: GivenTools = (),
     on_event: Observer | Sequence[Observer] = (),
@@ -109,7 +109,7 @@ class _Chosen(msgspec.Struct, frozen=True):
     rule: Rule | str | None
     prices: Prices | None
     free: bool
-    red_flags: Sequence[RedFlagCheck] | None
+    red_flags: RedFlags | None
     extra_flags: Sequence[RedFlagCheck]
 
 
@@ -154,7 +154,9 @@ def _taken_up(
     options = {**given, **in_force, **changed_settings(changed)}
     is_given = chosen.k is not None or chosen.rule is not None
     rule = choose_rule(chosen.k, chosen.rule) if is_given else choose_rule(None, head.rule)
-    casting = cast_roles(ensemble, chosen.model, chosen.roles, rule, chosen.red_flags, chosen.extra_flags, options)
+    told = preset_told(head.fingerprint["flags"], options.get("flag_tokens"))
+    flags = told if chosen.red_flags is None else chosen.red_flags
+    casting = cast_roles(ensemble, chosen.model, chosen.roles, rule, flags, chosen.extra_flags, options)
     same = (about["identity"] or origin) | about["tools"]
     difference = differences(head.fingerprint, _fingerprint(kind, same, casting.told()))
     if difference:

@@ -17,7 +17,7 @@ from mdap.core.errors import UsageError
 from mdap.core.history import Book, Seen
 from mdap.core.prices import usd
 from mdap.core.records import Totals
-from mdap.core.redflags import Flag, RedFlagCheck
+from mdap.core.redflags import Flag, RedFlagCheck, RedFlags
 from mdap.core.settings import Settings
 from mdap.models.catalog import as_model
 from mdap.parts import Asked, choose_rule, settings_of
@@ -42,7 +42,7 @@ class Role(msgspec.Struct, frozen=True):
     redraws: int | UnsetType = UNSET
     flag_tokens: int | UnsetType | None = UNSET
     confidence: str | UnsetType | None = UNSET
-    flags: Sequence[RedFlagCheck] | None = None
+    flags: RedFlags | None = None
 
     def overrides(self) -> dict[str, Any]:
         """Return the settings that the role changes."""
@@ -127,7 +127,7 @@ def cast_roles(
     model: Asked | None,
     roles: Mapping[str, Role],
     rule: Rule,
-    red_flags: Sequence[RedFlagCheck] | None,
+    red_flags: RedFlags | None,
     extra_flags: Sequence[RedFlagCheck],
     options: Mapping[str, Any],
 ) -> Casting:
@@ -136,7 +136,7 @@ def cast_roles(
     A model may prescribe temperatures, as it does for a run; what is given comes first.
     """
 
-    def _cast(asked: Asked | None, own: Rule, flags: Sequence[RedFlagCheck] | None, changes: dict[str, Any]) -> Cast:
+    def _cast(asked: Asked | None, own: Rule, flags: RedFlags | None, changes: dict[str, Any]) -> Cast:
         made = None if asked is None else ensemble.model(asked)
         settings = settings_of(made, {**options, **changes}, own)
         return Cast(made, own, redflags.red_flags(settings.flag_tokens, extra=extra_flags, replace=flags), settings)

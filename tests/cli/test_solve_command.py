@@ -139,3 +139,24 @@ def test_the_command_line_of_a_function_is_not_taken_up(mdap: Terminal, tmp_path
     assert stopped.status == "budget"
     said = mdap("resume", stopped.run, "--budget-calls", "9")
     assert (said.code, "sentences, a function" in said.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "hanoi:disks=5", "--model", "simulated:p=0.99"),
+        ("solve", PRODUCT, "--model", "simulated_solver", "--k", "1"),
+        ("do", "Lines: alpha, beta, gamma", "--model", "simulated_planner", "--k", "2"),
+    ],
+)
+def test_a_preset_of_flags_is_known_again_at_a_resume(mdap: Terminal, words: tuple[str, ...]) -> None:
+    stopped = mdap(*words, "--flags", "strict", "--budget-calls", "6", "-q")
+    assert stopped.code == 4, stopped.err
+    assert mdap("resume", mdap.last(), "--budget-calls", "5000", "-q").code == 0
+
+
+def test_an_answer_can_be_held_to_a_preset_of_flags(mdap: Terminal) -> None:
+    mdap.write("doubting", "def clerk(prompt):\n    return 'Wait, maybe 7'\n")
+    asked = ("ask", "How many?", "--model", "doubting:clerk", "--k", "1", "--redraws", "1", "-q")
+    assert mdap(*asked).code == 0
+    assert mdap(*asked, "--flags", "strict").code == 3

@@ -188,7 +188,8 @@ def _ended(made: Calibration, output: Path | None, fixed: Fixed) -> int:
         return CODES["error"]
     if output is not None:
         # Settings of the samples are those of the run, or its fingerprint would not be that of the calibration.
-        settings = {name: value for name, value in given(fixed).items() if name != "seed"}
+        named = {"red_flags": "flags"}
+        settings = {named.get(name, name): value for name, value in given(fixed).items() if name != "seed"}
         flags = [f"--{name.replace('_', '-')} {'none' if value is None else value}" for name, value in settings.items()]
         words = ["mdap run", made.task, "--model", helped.model, "--calibration", shlex.quote(str(output)), *flags]
         say(f"next:  {' '.join(words)}")

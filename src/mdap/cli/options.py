@@ -151,6 +151,10 @@ class Draws:
     flag_tokens: Annotated[
         int | None, _setting("flag_tokens", "Replies of more tokens are the red flag too_long.", DRAWS)
     ] = None
+    red_flags: Annotated[
+        Literal["paper", "strict", "relaxed"] | None,
+        Parameter(name="--flags", help="Which red flags there are. [default: paper]", group=DRAWS),
+    ] = None
     first_temperature: Annotated[
         float | Literal["none"] | None,
         _setting("first_temperature", "Temperature of a step's first draw; none: send none.", DRAWS, _HEAT),

@@ -106,9 +106,6 @@ class Judging:
     key: Annotated[
         str | None, Parameter(help="Which answers are the same: folded, number:0.01, python. [default: equal ones]")
     ] = None
-    flags: Annotated[
-        Literal["paper", "strict", "relaxed"] | None, Parameter(help="Which red flags. [default: paper]")
-    ] = None
 
 
 Task = Annotated[
@@ -140,7 +137,7 @@ def solve(
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> int:
-    """Divide a task into simpler ones, solve them and compose their results; each choice is voted on.
+    """Divide a task, solve its parts and compose their results, each by votes.
 
     Each question has 2k-1 candidates; where they differ, judges choose. The range of calls is said before the first
     one. The answer alone is printed, or nothing if there is none (exit code 3). What was solved is kept: `mdap resume`
@@ -198,7 +195,7 @@ def _beginning(task: str, model: str | None, options: dict[str, Any], run: str |
 def _options(cast: Cast, dividing: Dividing, judging: Judging, *, base_url: str | None) -> dict[str, Any]:
     """Return what the library is told of what was typed."""
     found = {f.name: getattr(one, f.name) for one in (dividing, judging) for f in fields(one)}
-    found |= {"red_flags": found.pop("flags"), "working_directory": cast.directory, "context": cast.tell}
+    found |= {"working_directory": cast.directory, "context": cast.tell}
     roles = _addressed(_pairs(cast.role, "role", "MODEL"), base_url)
     named = {"roles": roles, "prompts": _pairs(cast.template, "template", "FILE")}
     return {name: value for name, value in {**found, **named}.items() if value is not None and value != {}}

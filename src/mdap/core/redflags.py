@@ -96,6 +96,11 @@ def describe(flags: Iterable[Flag]) -> str:
     return ",".join(flag.spec or flag.name for flag in flags)
 
 
+def preset_told(told: str, flag_tokens: int | None = None) -> str | None:
+    """Return the name of the preset that stands in a run's fingerprint as `told`, None where it is no preset alone."""
+    return next((name for name in PRESETS if describe(red_flags(flag_tokens, replace=name)) == told), None)
+
+
 def truncated(response: Response, request: Request) -> str | None:
     """Speaks where the provider cut the reply at the cap: even a complete looking answer may be of a lost thread."""
     return f"the reply was cut at {request.max_tokens} tokens" if response.finish == "length" else None
@@ -188,6 +193,7 @@ __all__ = [
     "first_flag",
     "phrases",
     "preset",
+    "preset_told",
     "red_flags",
     "refused",
     "repeated",
