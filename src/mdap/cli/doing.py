@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import sys
 from collections.abc import Callable, Coroutine
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from mdap.cli.base_url import with_base_url
+from mdap.cli.executor import Executor, executor_settings
 from mdap.cli.options import (
     USUAL_MONEY,
     USUAL_PLACE,
@@ -107,13 +107,7 @@ class Asked:
             help="File in place of a prompt: plan, plan_vote, execute, execute_vote, execute_choose, join; repeatable.",
         ),
     ] = None
-    executor: Annotated[
-        Path | None,
-        Parameter(
-            help="JSON file of settings of IgniteUI MAKER: its models, keys, format and prompts, for what is not given "
-            "here. [default: the variables Executor__...]"
-        ),
-    ] = None
+    executor: Executor = None
 
 
 Prompt = Annotated[str | None, Parameter(help="What is to be done.")]
@@ -261,25 +255,12 @@ def _beginning(
 
 def _with_executor(kind: str, model: str | None, base_url: str | None, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options with the settings of IgniteUI MAKER for what was not given; keys go to where models look."""
-    from mdap.cli.exits import say
-    from mdap.planning.executor_settings import from_environment, from_file
-
-    file = options.pop("executor", None)
-    found = from_environment(os.environ) if file is None else from_file(_read(file, "the settings"))
+    found = executor_settings(options.pop("executor", None), is_used=model is None)
     if found is None:
         return options
-    for variable, key in found.keys.items():
-        os.environ.setdefault(variable, key)
-    unused = [*found.unused, *(f"the tools of the server {one.get('name', '')}" for one in found.servers)]
-    for name in unused if file is not None or model is None else ():
-        say(f"note:  not used: {name}")
-    settings = found.options()
+    settings = found.options(kind, models=model is None)
     for name in [name for name in settings if name.endswith("_model")]:
-        is_of_it = kind == "do" or name.startswith("plan" if kind == "plan" else "execution")
-        if model is not None or not is_of_it:
-            del settings[name]
-        else:
-            settings[name] = with_base_url(settings[name], base_url)
+        settings[name] = with_base_url(settings[name], base_url)
     return settings | options
 
 

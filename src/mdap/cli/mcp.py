@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from mdap.cli.executor import Executor, executor_settings
 from mdap.cli.options import USUAL_PLACE, Place, Verbose, whole
 
 if TYPE_CHECKING:
     from mdap.mcp.allowed import Allowed
+    from mdap.planning.executor_settings import ExecutorSettings
 
 Stdio = Annotated[
     bool, Parameter(negative="", show_default=False, help="Serve standard input and output, as without any flag.")
@@ -51,6 +53,7 @@ def mcp(
     ] = None,
     allow_task: AllowTask = None,
     allow_model: AllowModel = None,
+    executor: Executor = None,
     runs: Annotated[int, Parameter(help="Runs and questions at once.", converter=whole)] = 16,
     place: Place = USUAL_PLACE,
     verbose: Verbose = 0,
@@ -71,7 +74,7 @@ def mcp(
         raise UsageError("both --stdio and --http are given", remedy="give one of them")
     if runs < 1:
         raise UsageError(f"runs={runs} is out of range", remedy="give 1 or more")
-    allowed = _allowed(allow_task, allow_model, model)
+    allowed = _allowed(allow_task, allow_model, model, executor_settings(executor, is_used=model is None))
     # The package makes some thousand classes, none of which is ever garbage: looking for some takes a tenth of it.
     gc.disable()
     try:
@@ -92,7 +95,9 @@ def mcp(
     return 0
 
 
-def _allowed(tasks: list[str] | None, models: list[str] | None, model: str | None) -> Allowed:
+def _allowed(
+    tasks: list[str] | None, models: list[str] | None, model: str | None, planning: ExecutorSettings | None
+) -> Allowed:
     """Return what clients may name, each of it looked at now rather than when somebody asks for it."""
     from mdap.mcp.allowed import Allowed
     from mdap.models.catalog import as_model
@@ -102,4 +107,4 @@ def _allowed(tasks: list[str] | None, models: list[str] | None, model: str | Non
         imported(task)
     for spec in [*(models or ()), *([model] if model not in (None, "client") else [])]:
         as_model(spec)
-    return Allowed(tuple(tasks or ()), tuple(models or ()), model)
+    return Allowed(tuple(tasks or ()), tuple(models or ()), model, planning)

@@ -17,6 +17,7 @@ from mdap.core.rules import RULES
 from mdap.core.spec import Spec, parse_spec
 from mdap.models.catalog import MODELS
 from mdap.models.several import ELSE, MIXED
+from mdap.planning.executor_settings import ExecutorSettings
 from mdap.protocols import Task
 from mdap.tasks.catalog import TASKS, restored
 
@@ -29,12 +30,14 @@ class Allowed(msgspec.Struct, frozen=True):
     """Specs beyond the catalogues that the owner of the server allows.
 
     `tasks` are `package.module:Class`, with whatever options; `models` are whole specs. `model` is used where a client
-    names none; it is allowed, too.
+    names none; it is allowed, too. `planning` are settings of plans and their execution for what a client does not say;
+    their models play where neither a client nor `model` names one.
     """
 
     tasks: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     model: str | None = None
+    planning: ExecutorSettings | None = None
 
     def __post_init__(self) -> None:
         for spec in self.tasks:
@@ -80,6 +83,17 @@ class Allowed(msgspec.Struct, frozen=True):
                 return spec
         self._check_one(spec)
         return spec
+
+    def planned(self, kind: str, model: str | None) -> tuple[str | None, dict[str, Any]]:
+        """Return the model of a plan, or of its execution, that names `model`, and the owner's settings for it.
+
+        The model is None where the owner's settings name one for each role. Raises UsageError as `check_model`.
+        """
+        if self.planning is None:
+            return self.check_model(model), {}
+        if model is None and self.model is None:
+            return None, self.planning.options(kind)
+        return self.check_model(model), self.planning.options(kind, models=False)
 
     def check_remedies(self, remedies: Sequence[str]) -> tuple[str, ...]:
         """Return the remedies, none of which names a model that a client may not use."""

@@ -112,7 +112,7 @@ class MakerTools:
         self, ctx: Context_, kind: str, prompt: str, steps: str | None, phase: str, options: dict[str, Any]
     ) -> Any:
         """See a run through, and return what it came to; raises what kept it from its end, with the way to go on."""
-        if self._desk.allowed.check_model(None) == CLIENT:
+        if self._desk.allowed.planned(kind, None)[0] == CLIENT:
             raise UsageError(
                 "this server's model is the client, which waits for this answer",
                 remedy="run_start(prompt=...), then next_steps and submit_votes",

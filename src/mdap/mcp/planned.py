@@ -39,8 +39,8 @@ async def begin(
     **options: Any,
 ) -> Live:
     """Begin a run of planning (`plan`), of carrying out `steps` (`execute`), or of both (`do`)."""
-    spec = desk.allowed.check_model(model)
-    options = desk.checked(options)
+    spec, own = desk.allowed.planned(kind, model)
+    options = {**own, **desk.checked(options)}
     box: Mailbox | None = None
     asked: Any = spec
     if spec == CLIENT:

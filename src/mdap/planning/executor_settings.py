@@ -43,9 +43,13 @@ class ExecutorSettings(msgspec.Struct, frozen=True):
     servers: tuple[dict[str, str], ...] = ()
     unused: tuple[str, ...] = ()
 
-    def options(self) -> dict[str, Any]:
-        """Return the options of `mdap.do` that they stand for."""
-        found: dict[str, Any] = dict(self.models)
+    def options(self, kind: str = "do", *, models: bool = True) -> dict[str, Any]:
+        """Return the options of `mdap.do` that they stand for, or of `mdap.plan` or `mdap.execute` by its name.
+
+        Without `models` the roles are left to whoever asks.
+        """
+        own = {"plan": "plan", "execute": "execution"}.get(kind, "")
+        found: dict[str, Any] = {name: spec for name, spec in self.models.items() if models and name.startswith(own)}
         if self.format:
             found["format"] = self.format
         return found | ({"templates": self.templates} if self.templates else {})
