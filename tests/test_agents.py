@@ -16,7 +16,9 @@ from mdap.core.errors import FingerprintChanged, UsageError
 from mdap.core.events import StepDecided
 from mdap.core.records import Request, Response, Usage
 from mdap.journal import open_journal
+from mdap.models.catalog import as_model
 from mdap.models.scripted import scripted
+from mdap.serve import serve
 from tests.planning.roles_of_arithmetic import model, right, role_of, section
 
 TASK = "Multiply 123 by 45."
@@ -224,3 +226,26 @@ def test_functions_of_ones_own_are_given_again_at_a_resume(tmp_path: Path) -> No
     assert stopped.status == "budget"
     agent.options["budget_calls"] = 99
     assert agent.resume(stopped.run).answer == "60"
+
+
+# Over the wire
+
+
+async def test_served_roles_see_text_alone_and_come_to_the_same_answer_under_chaos() -> None:
+    model, task = as_model(MISTAKEN), "Multiply 1234 by 567."
+    alone = await AsyncAgent(model, k=2, seed=3).run(task)
+    async with await serve(model, chaos="429=0.05,drop=0.02", seed=1) as server:
+        served = AsyncAgent("openai:any,base_url=" + server.url, k=2, seed=3, free=True)
+        result = await served.run(task)
+    assert result.status == "done"
+    assert result.answer == alone.answer
+    assert result.tree == alone.tree
+    assert sum(sum(role.retries.values()) for role in result.statistics.roles.values()) > 0
+
+
+@pytest.mark.parametrize("n", [1, 60, pytest.param(500, marks=pytest.mark.slow)])
+def test_a_long_list_is_sorted_whole_by_roles_that_see_a_few_numbers_at_a_time(n: int) -> None:
+    problem = mdap.tasks.sorting(n, 2)
+    result = mdap.Agent("simulated_solver:solver=0.02,judge=0.02", k=3).run(problem.problem)
+    assert json.loads(result.answer) == sorted(problem.numbers)
+    assert result.statistics.atomic_executions > n / 4
