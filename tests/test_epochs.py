@@ -12,7 +12,9 @@ from mdap.clock import run_virtual
 from mdap.core.errors import FingerprintChanged, JournalError
 from mdap.core.history import Ended, Snapshot
 from mdap.engine.taskview import TaskView
+from mdap.flagging import dry_run
 from mdap.journal import open_journal
+from mdap.measuring import metrics
 from mdap.protocols import Journal
 from mdap.result import Result
 from tests.engine.support import Applied, Chancy, Pairs, Watched, plain_run
@@ -63,6 +65,45 @@ def test_steps_of_an_earlier_task_are_refused_not_computed_by_the_later_one() ->
         _ = last.wrong
     assert "wrong" not in last.to_dict()
     assert "done, 6 steps" in str(last)
+
+
+class Guarded(Further):
+    """The second version, whose code cannot make anything of what the first one decided."""
+
+    def apply(self, state: Any, action: Any) -> Any:
+        if state["n"] < 3:
+            raise ValueError("this version has never known such a state")
+        return super().apply(state, action)
+
+
+def flagged_and_changed(now: Pairs) -> tuple[Journal, str]:
+    """Three steps by one version, three by `now`, with flagged samples in both."""
+    journal, model = open_journal(None), Chancy(p=1.0, flags=0.4)
+    options: dict[str, Any] = {"record": "samples", "redraws": 90, "k": 5}
+    run = run_virtual(plain_run(Applied(6), model, journal=journal, max_steps=3, **options)).run
+    changes: dict[str, Any] = {"accept_changes": True, "max_steps": None, "lookahead": 0}
+    assert run_virtual(api.resume(run, journal=journal, task=now, model=model, **changes)).status == "done"
+    return journal, run
+
+
+def test_metrics_judge_flags_of_an_earlier_task_by_nothing_that_a_later_one_computes() -> None:
+    journal, run = flagged_and_changed(Guarded(6))
+    steps = metrics(journal, run, task=Guarded(6), steps=True).each
+    assert steps is not None
+    assert [step.step for step in steps] == list(range(6))
+    assert all(step.samples for step in steps)
+    # The earlier task reads the earlier half, and the later one the other.
+    sides = [metrics(journal, run, task=task).flags for task in (Applied(6), Guarded(6))]
+    known = [sum(flag.right + flag.wrong for flag in flags) for flags in sides]
+    everything = sum(flag.recorded for flag in sides[0])
+    assert 0 < known[0] < everything
+    assert 0 < known[1] < everything
+
+
+def test_a_dry_run_of_flags_computes_nothing_that_an_earlier_task_decided() -> None:
+    journal, run = flagged_and_changed(Guarded(6))
+    found = dry_run(journal, run, "strict", task=Guarded(6))
+    assert found.samples == sum(len(journal.samples(run, step)) for step in range(6))
 
 
 def test_the_earlier_task_reads_its_own_steps_and_no_more() -> None:

@@ -9,13 +9,15 @@ import msgspec
 
 from mdap import api
 from mdap.core.errors import MdapError
-from mdap.core.history import Decided, RunHead, walk
-from mdap.core.records import Draw, Prompt, Request, Response, Sample, Usage
+from mdap.core.history import Decided, RunHead
+from mdap.core.records import ABSENT, Draw, Prompt, Request, Response, Sample, Usage
 from mdap.core.redflags import Flag, RedFlags, describe, first_flag, red_flags
 from mdap.engine.taskview import TaskView
 from mdap.protocols import Journal, Task
+from mdap.result import decisions_of
 from mdap.rowio import PLANNED, is_planned
 from mdap.tasks.catalog import task as task_named
+from mdap.tools import readable
 
 
 class FlagPrecision(msgspec.Struct, frozen=True):
@@ -137,10 +139,10 @@ def _chain(journal: Journal, head: RunHead, task: Task | str | None) -> Iterator
         return
     if next(journal.decisions(head.id), None) is None:
         return
-    start = journal.snapshot(head.id, 0).state
-    for state, entry, _ in walk(start, journal.decisions(head.id), view.replay):
+    for state, entry, _ in decisions_of(journal, head, journal.history(head.id).book, view, or_absent=True):
         samples = journal.samples(head.id, entry.step)
-        yield samples, _by_reading(_decided_key(entry, samples), view, state)
+        decided = _decided_key(entry, samples)
+        yield samples, _by_key(decided) if state is ABSENT else _by_reading(decided, view, state)
 
 
 def _decided_key(entry: Decided, samples: Sequence[Sample]) -> bytes | None:
@@ -172,7 +174,7 @@ def _by_reading(decided: bytes | None, view: TaskView, state: object) -> Judge:
 def _view(head: RunHead, task: Task | str | None) -> TaskView | None:
     """Return the task of a chain of steps, None where it cannot be made again."""
     try:
-        return TaskView(task_named(head.task if task is None else task))
+        return TaskView(readable(task_named(head.task if task is None else task), head.fingerprint))
     except MdapError:
         if task is not None:
             raise

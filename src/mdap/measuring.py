@@ -7,13 +7,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mdap.core.errors import MdapError, UsageError
-from mdap.core.history import Decided, RunHead, walk
+from mdap.core.history import Decided, RunHead
 from mdap.core.metrics import Fold, Judge, RunMetrics, StepMetrics, rule_of
 from mdap.core.records import ABSENT, Move, OpenBallot, Sample, State
 from mdap.engine.ruling import for_run
 from mdap.engine.taskview import TaskView
 from mdap.journal import open_journal
 from mdap.protocols import Journal, Task
+from mdap.result import decisions_of
 from mdap.rowio import is_map, is_planned
 from mdap.tasks.catalog import task as task_named
 from mdap.tasks.rulebook import rule as rule_named
@@ -76,12 +77,12 @@ class Reading:
 
     def _asked(self) -> Iterator[tuple[State, Decided, Move]]:
         """Yield the decisions with the states asked; ABSENT where the journal alone does not say, or nobody looks."""
-        run, view = self.head.id, self._view
-        decisions = self._journal.decisions(run)
+        view = self._view
         if view is None or self._record == "none":
+            decisions = self._journal.decisions(self.head.id)
             yield from ((ABSENT, entry, Move(entry.action, ABSENT)) for entry in decisions)
         else:
-            yield from walk(self._journal.snapshot(run, 0).state, decisions, view.replay)
+            yield from decisions_of(self._journal, self.head, self._book, view, or_absent=True)
 
     def _rows(self) -> Iterator[StepMetrics]:
         run = self.head.id

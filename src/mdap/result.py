@@ -38,6 +38,34 @@ def standing(journal: Journal, run: str) -> History:
     return history
 
 
+def decisions_of(
+    journal: Journal, head: RunHead, book: Book, view: TaskView, *, or_absent: bool = False
+) -> Iterator[tuple[State, Decided, Move]]:
+    """Yield every decision of a chain in order as (state asked, stored entry, move).
+
+    What an earlier version of the task decided is never computed again by this one. Where nothing else gives the next
+    state, this raises JournalError; with `or_absent` states are ABSENT from there to the next one that is stored.
+    """
+    found = stretches(head, book, *view.identity)
+    for (first, is_this), (end, _) in pairwise([*found, (book.steps, True)]):
+        near, done = journal.snapshot(head.id, first), first
+        before = islice(journal.decisions(head.id, near.step), first - near.step)
+        state = near.state
+        # What lies between the snapshot and the change stores its next states: nothing else is accepted.
+        for _, _, move in walk(state, before, None):
+            state = move.next_state
+        try:
+            entries = islice(journal.decisions(head.id, first), end - first)
+            for asked, entry, move in walk(state, entries, view.replay, is_this=is_this):
+                yield asked, entry, move
+                done = entry.step + 1
+        except JournalError:
+            if is_this or not or_absent:
+                raise
+            for entry in islice(journal.decisions(head.id, done), end - done):
+                yield ABSENT, entry, Move(entry.action, ABSENT)
+
+
 class Result:
     """One run as it stands: status, figures, the last state, and the way to go on.
 
@@ -149,15 +177,7 @@ class Result:
         Raises JournalError at a step that another version of the task decided, if only `apply` gives the next state.
         """
         with self._reopen() as journal:
-            state: State = ABSENT
-            found = stretches(self.head, self.book, *self._view.identity)
-            for (first, is_this), (end, _) in pairwise([*found, (self.steps, True)]):
-                near = journal.snapshot(self.run, first)
-                state = near.state if near.step == first else state
-                entries = islice(journal.decisions(self.run, first), end - first)
-                for asked, entry, move in walk(state, entries, self._view.replay, is_this=is_this):
-                    yield asked, entry, move
-                    state = move.next_state
+            yield from decisions_of(journal, self.head, self.book, self._view)
 
     def decision(self, step: int) -> tuple[State, Decided, Move]:
         """Return one of the `decisions`, read from the snapshot before it; raises as they do."""
