@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mdap import aio, errors, models, tasks
     from mdap.blocking import Agent, ask, calibrate, do, execute, map, plan, resume, run, vote
     from mdap.core.errors import RedFlag, Stop
+    from mdap.core.estimate import estimate
     from mdap.core.records import ABSENT, Message, Move
     from mdap.result import Result
     from mdap.tasks.of_functions import task
@@ -25,6 +26,7 @@ _HOMES = {
     "ask": "mdap.blocking",
     "calibrate": "mdap.blocking",
     "do": "mdap.blocking",
+    "estimate": "mdap.core.estimate",
     "execute": "mdap.blocking",
     "plan": "mdap.blocking",
     "map": "mdap.blocking",
@@ -53,6 +55,7 @@ __all__ = [
     "calibrate",
     "do",
     "errors",
+    "estimate",
     "execute",
     "map",
     "models",
