@@ -94,9 +94,8 @@ def test_replies_to_different_prompts_may_be_alike() -> None:
     assert see(Independence(), [["the same long answer " * 50]] * 500) is None
 
 
-@pytest.mark.parametrize("options", [{"is_seeded": True}, {"allow_identical": True}])
-def test_texts_say_nothing_of_a_seeded_model_or_where_the_user_allows_it(options: dict[str, bool]) -> None:
-    alarm = Independence(**options)
+@pytest.mark.parametrize("alarm", [Independence(is_seeded=True), Independence(allow_identical=True)])
+def test_texts_say_nothing_of_a_seeded_model_or_where_the_user_allows_it(alarm: Independence) -> None:
     assert see(alarm, cached(50, 1_000)) is None
     with pytest.raises(Stop):
         alarm.see(request(60, 0), Response("x", from_cache=True))

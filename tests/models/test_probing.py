@@ -14,7 +14,8 @@ from mdap.core.records import Request, Response, Usage
 from mdap.models.anthropic import anthropic
 from mdap.models.google import google
 from mdap.models.openai import openai
-from mdap.models.probing import CALLS, MAX_TOKENS, MOST_CALLS, Report, context_in, judge_repeats, judge_seed, probe
+from mdap.models.probed import Report
+from mdap.models.probing import CALLS, MAX_TOKENS, MOST_CALLS, context_in, judge_repeats, judge_seed, probe
 from mdap.models.remote import Remote
 from mdap.serve import serve
 from tests.models import wires

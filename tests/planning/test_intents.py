@@ -102,7 +102,14 @@ def test_arguments_are_checked_and_defaults_filled_in() -> None:
     schema = schema_of(grep)
     assert schema.checked({"pattern": "x"}) == {"pattern": "x", "paths": ["."], "limit": 5}
     assert schema.checked({"pattern": "x"}) == schema.checked({"limit": 5, "paths": ["."], "pattern": "x"})
-    for wrong in ({}, {"pattern": 3}, {"pattern": "x", "limit": 0}, {"pattern": "x", "depth": 1}, {"paths": []}):
+    wrongs: list[dict[str, Any]] = [
+        {},
+        {"pattern": 3},
+        {"pattern": "x", "limit": 0},
+        {"pattern": "x", "depth": 1},
+        {"paths": []},
+    ]
+    for wrong in wrongs:
         with pytest.raises(RedFlag, match="arguments of grep") as flag:
             schema.checked(wrong)
         assert flag.value.name == "tool"
@@ -130,9 +137,19 @@ def test_equal_arguments_have_one_key_whatever_their_order_or_way_of_writing_num
 
 @pytest.mark.parametrize(
     ("name", "category"),
-    [("read_file", "file_read"), ("edit_file", "file_write"), ("glob", "search"), ("rag_search", "semantic_search")]
-    + [("shell", "bash"), ("git_commit", "git"), ("fetch_url", "web"), ("spawn_agent", "agent_pool")]
-    + [("update_task", "task_manager"), ("mcp_anything", "mcp"), ("launch_rocket", "custom")],
+    [
+        ("read_file", "file_read"),
+        ("edit_file", "file_write"),
+        ("glob", "search"),
+        ("rag_search", "semantic_search"),
+        ("shell", "bash"),
+        ("git_commit", "git"),
+        ("fetch_url", "web"),
+        ("spawn_agent", "agent_pool"),
+        ("update_task", "task_manager"),
+        ("mcp_anything", "mcp"),
+        ("launch_rocket", "custom"),
+    ],
 )
 def test_a_category_is_told_by_the_name(name: str, category: str) -> None:
     assert category_of(name) == category
@@ -140,8 +157,8 @@ def test_a_category_is_told_by_the_name(name: str, category: str) -> None:
 
 def test_there_are_eleven_categories_and_all_that_may_change_something_are_side_effects() -> None:
     assert len(CATEGORIES) == len(set(CATEGORIES)) == 11
-    assert READ_ONLY == {"file_read", "search", "semantic_search"}
-    assert SIDE_EFFECTS == set(CATEGORIES) - READ_ONLY
+    assert {"file_read", "search", "semantic_search"} == READ_ONLY
+    assert set(CATEGORIES) - READ_ONLY == SIDE_EFFECTS
     assert {"web", "mcp", "custom"} <= SIDE_EFFECTS
 
 

@@ -30,10 +30,10 @@ _END: dict[str, Any] = {"steps": [], "ends": True}
 class PlanTask:
     """A plan in the making.
 
-    A proposal has `batch_size` steps at most and the plan `max_steps`; each step has to pass `check_step`. Once the plan
-    is full, judges are asked whether it is complete. What they say against a proposal goes into the prompt for the next
-    one until one is accepted. After 5 rejections in a row the plan is begun anew from `prepend`, `restarts` times at
-    most. Raises UsageError where nothing can be planned.
+    A proposal has `batch_size` steps at most and the plan `max_steps`; each step has to pass `check_step`. Once the
+    plan is full, judges are asked whether it is complete. What they say against a proposal goes into the prompt for the
+    next one until one is accepted. After 5 rejections in a row the plan is begun anew from `prepend`, `restarts` times
+    at most. Raises UsageError where nothing can be planned.
     """
 
     spec = "plan"
