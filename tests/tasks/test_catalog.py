@@ -124,8 +124,7 @@ def test_an_object_that_is_a_task_is_returned_as_it_is() -> None:
     [
         (
             "hanio:disks=5",
-            "unknown task 'hanio'.*did you mean 'hanoi'.*"
-            "hanoi, multiplication, question, running_sum, sorting.*package.module:Class",
+            r"unknown task 'hanio'.*did you mean 'hanoi'.*hanoi, multiplication, question, running_sum, .*module:Class",
         ),
         ("hanio", "did you mean 'hanoi'"),
         ("hanio:5", "did you mean 'hanoi'"),
