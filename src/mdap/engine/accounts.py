@@ -37,6 +37,7 @@ class Accounts(Whole):
     def append(self, entry: Entry) -> int:
         """Hand over one entry, and fold it into the book that totals are read from."""
         ticket = super().append(entry)
+        # Only now: `account` has put into the totals of the entry what the book adds up.
         self._book.add(entry)
         return ticket
 
@@ -46,6 +47,7 @@ class Accounts(Whole):
             made, step, kind = entry.decided.totals, entry.decided.step, entry.decided.kind
             taken = self._seconds.pop((entry.item, step), 0.0)
         elif isinstance(entry, RowEnded) and entry.ballot is not None:
+            # What an open ballot took is told as it is left: whoever resumes begins with empty accounts.
             made, step, kind = entry.totals, entry.ballot.step, entry.ballot.kind
             taken = sum([sample.latency for sample in entry.ballot.samples])
         else:
@@ -69,5 +71,6 @@ class Accounts(Whole):
 
     def _new_retries(self, kind: str) -> dict[str, int]:
         now, told = self.retried.get(kind, {}), self._told.get(kind, {})
+        # A copy: repeats go on being counted in the other one.
         self._told[kind] = dict(now)
         return {name: count - told.get(name, 0) for name, count in now.items() if count != told.get(name, 0)}

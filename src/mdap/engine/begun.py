@@ -16,6 +16,7 @@ class Begun(Generator[Any, Any, T]):
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], first: Any) -> None:
         self._coroutine = coroutine
+        # In a list, since a coroutine may well wait for None: a bare yield, as of sleep(0), is that.
         self._first: list[Any] = [first]
 
     def __await__(self) -> Begun[T]:
@@ -28,6 +29,7 @@ class Begun(Generator[Any, Any, T]):
 
     def throw(self, error: Any, value: Any = None, traceback: TracebackType | None = None) -> Any:
         """Pass an error, such as a cancellation, on to where the coroutine waits."""
+        # As one instance: the form with three arguments, which the protocol still has, is deprecated since Python 3.12.
         return self._coroutine.throw(error if value is None else value)
 
     def close(self) -> None:

@@ -61,6 +61,7 @@ class Stopwatch:
             self.calls += 1
             began = self._clock.now()
             response = await complete(request)
+            # The votes that stand in for answers are no samples: nobody would take their times out again.
             if request.draw.item == SAMPLES:
                 self.taken[request.draw] = self._clock.now() - began
             return response
@@ -101,6 +102,7 @@ def _more(subjects: Sequence[Subject], drawn: Sequence[Drawn], left: int) -> lis
     outcomes = [sorted(s.state for s in drawn if s.outcome == outcome) for outcome in ("wrong", "flagged")]
     for concerned in outcomes:
         count, each = again(left // max(1, sum(map(bool, outcomes))), len(concerned))
+        # From slot 2 on: slot 1 is the first sample, and the same draw would only repeat it.
         jobs += [(by_number[number], slot) for number in concerned[:count] for slot in range(2, 2 + each)]
     return jobs
 
@@ -123,6 +125,7 @@ class _Sampling:
         reader = Reader(asking.view, subject.state)
         step = Step(subject.number, subject.state, subject.kind, SAMPLES)
         try:
+            # One sample and no redraw: how often a sample is flagged is what is to be found out.
             await get_vote(asking, step, asking.view.prompt(subject.state), slot, reader, 1)
         except Undecided as error:
             _no_reply(error)
@@ -159,6 +162,8 @@ class _Sampling:
             subjects.append(await self._settled(*numbered))
 
         if states is not None:
+            # Each of these votes begins with REFERENCE_K draws at once, so that all together keep to the calls in
+            # flight.
             await _each(_until(enumerate(states), _is_enough), self._many // REFERENCE_K + 1, _settle_one)
             return sorted(subjects, key=lambda subject: subject.number)
         view = self._asking.view
@@ -166,6 +171,7 @@ class _Sampling:
         while not _is_enough() and not view.is_done(state):
             await _settle_one((number, state))
             right = subjects[-1].right
+            # The walk goes on from a right answer alone: without one it would leave the path that a run takes.
             if right is None:
                 break
             number, state = number + 1, right.next_state
@@ -210,6 +216,7 @@ async def _each(items: Iterable[T], many: int, do: Callable[[T], Awaitable[objec
     waiting = iter(items)
 
     async def _work() -> None:
+        # All take from one iterator: whoever is free gets the next item, and none is prepared before.
         for item in waiting:
             await do(item)
 
@@ -218,4 +225,5 @@ async def _each(items: Iterable[T], many: int, do: Callable[[T], Awaitable[objec
             for _ in range(many):
                 group.create_task(_work())
     except BaseExceptionGroup as errors:
+        # The group is only how the others were ended; who calls knows errors by their own types.
         raise errors.exceptions[0] from None

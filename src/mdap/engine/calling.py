@@ -46,6 +46,7 @@ def timed(complete: Complete, timeout: float, tempo: Tempo) -> Complete:
 
     `tempo` is told whether the call had to wait.
     """
+    # One for all calls, since all have the same time: timers of their own would nearly all be set in vain.
     deadlines = Deadlines(timeout)
 
     async def _call(request: Request) -> Response:
@@ -251,6 +252,7 @@ def retrying(complete: Complete, retries: int, clock: Clock, retried: dict[str, 
                 return await complete(request)
             except ModelError as error:
                 if not error.retryable:
+                    # A model knows nothing of steps; whoever reads the error looks for the place in the run.
                     error.step = request.draw.step
                     raise
                 if attempt == retries:
@@ -272,6 +274,7 @@ def _wait(request: Request, attempt: int, asked: float | None) -> float:
     jitter = uniforms(b"retry %d %d" % (request.seed, attempt), 1)[0]
     if asked is None:
         return bound * jitter
+    # On top of what was asked for: nobody comes back early, and those who were refused together not at once.
     return min(asked, LONGEST_WAIT) + min(asked, 1.0) * jitter
 
 

@@ -65,6 +65,7 @@ def _second(settings: Settings, scale: Scale) -> Confide:
     async def _ask(complete: Complete, request: Request, response: Response) -> Told:
         draw = request.draw
         slot = SECOND_SLOT + draw.slot
+        # Without the schema of replies: what is wanted is a figure, not an answer in the task's form.
         second = await complete(
             Request(
                 prompt_of(second_call(request.messages, response.text, scale)),
@@ -75,6 +76,7 @@ def _second(settings: Settings, scale: Scale) -> Confide:
                 request.state,
             )
         )
+        # Cut short, a number is another number: the 8 of an 85 would be read as one.
         if second.finish != "stop":
             return Told(None, f"the reply that states the confidence was not finished: {second.finish}", second)
         try:

@@ -44,8 +44,10 @@ def model_draft(view: TaskView, complete: Complete, settings: Settings) -> Draft
         )
         response = await complete(request)
         try:
+            # By the parser and the oracle of votes: a guess is of use only if it equals what votes come to.
             return view.read(response.text, step.state).move
         except RedFlag:
+            # Not drawn again: the step's own votes are on their way, and tell more.
             return None
 
     return _draft

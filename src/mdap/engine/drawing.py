@@ -83,6 +83,7 @@ async def draw_led(
 
     The decision is that of `draw_all`; it comes later by one call.
     """
+    # Only once a step: later batches find in the cache what the first slot has left there.
     if batch[0].number == 0 and len(batch) > 1:
         await draw_all(asking, poll, prompt, reader, batch[:1], allowance)
         batch = batch[1:]

@@ -19,6 +19,7 @@ ALARM, NUISANCE = 0.04, 0.01
 # Bets are made for a share that has risen by these factors; which one, nobody knows before.
 RISES = (1.5, 3.0, 10.0)
 STARTS = 40
+# The last of so many bets begins at value 100 * 2**38, which no run reaches.
 FIRST_START = 100
 
 
@@ -69,6 +70,7 @@ class _Bet:
 
     def __init__(self, start: int, part: float, bound: float, rise: float) -> None:
         self.start, self.part, self.bound = start, part / len(RISES), bound
+        # A share ends at 1: where the factor leads far, the bet is on half of what is left.
         risen = min(rise * bound, (1 + bound) / 2)
         # Kelly's height for a share that has risen from `bound` to `risen`.
         self._height = (risen - bound) / (bound * (1 - bound)) if 0 < bound < 1 else 0.0
@@ -80,12 +82,14 @@ class _Bet:
         """What a stake of 1 has become after value number `seen`, all since the last call having been 0."""
         self._log += (seen - 1 - self._lag) * self._miss + math.log1p(self._height * (value - self.bound))
         self._lag = seen
+        # exp(710) overflows a double, and the alarm is given long before a stake has grown so far.
         return math.exp(min(700.0, self._log))
 
 
 def _starts() -> list[tuple[int, float]]:
     """Where bets begin, and the part of the stake that each has; the parts add up to 1."""
     places = [0, *(FIRST_START << i for i in range(STARTS - 1))]
+    # Parts that fall this slowly cost a late bet little: the logarithm of its stake lacks about 2 ln(i).
     parts = [1 / ((i + 1) * (i + 2)) for i in range(STARTS)]
     return [(place, part / math.fsum(parts)) for place, part in zip(places, parts, strict=True)]
 
@@ -98,6 +102,7 @@ class Drift:
         # Slot 0 has a temperature of its own; the next ones up to k are always drawn, whatever the votes are.
         self._slots = range(1, k) if k > 1 else range(1)
         tests = 2 * len(calibrated.kinds)
+        # Shared out among all tests of the run, so that the sum bounds the chance that any of them alarms falsely.
         confidence, limit = 1 - NUISANCE / tests, tests / ALARM
         self._wagers: dict[str, tuple[Wager, Wager]] = {}
         for kind in calibrated.kinds:

@@ -76,6 +76,7 @@ class Log:
 
     def past(self, step: Step) -> Decision | None:
         """Return the decision that the journal already holds for this step."""
+        # Taken out: each step is asked for once, and a long tail need not stay in memory behind it.
         decision = self._past.pop(step.index, None) if self._past else None
         if decision is not None:
             self._reached = step.index + 1, decision.move.next_state
@@ -83,9 +84,11 @@ class Log:
 
     async def commit(self, step: Step, decision: Decision, totals: Totals) -> None:
         """Hand a decision to the journal, and wait while too many are not durable yet."""
+        # Before the decision on the state that it holds: a journal takes no snapshot of a step that it has not come to.
         if step.index and step.index % SNAPSHOT_EVERY == 0:
             self._journal.append(self._run, Snapshot(step.index, plain(step.state)))
             if self._learned is not None:
+                # So that a resume need not learn once more from all decisions before it.
                 self._journal.append(self._run, Learned(step.index, self._learned()))
         self.account(totals)
         self._last_ticket = self._journal.append(self._run, self._entry(step, decision, totals))
@@ -95,6 +98,7 @@ class Log:
         while waiting and waiting[0][0] <= durable:
             waiting.popleft()
         if waiting and (len(waiting) >= MOST_WAITING or now - waiting[0][1] >= LONGEST_WAIT):
+            # Only for the oldest: to wait for all of them would leave the disk idle while the next step is asked.
             await self._journal.wait_durable(waiting[0][0])
 
     def account(self, totals: Totals) -> None:
@@ -132,6 +136,7 @@ class Log:
     def leave(self, poll: Poll, reason: str) -> None:
         """Hand over a ballot that is left open, with what it took."""
         opened = poll.opened(reason)
+        # Counted before they are dropped: what they took is part of the run, whether or not they are kept.
         totals = count(opened.samples)
         if self._record == "none":
             opened = msgspec.structs.replace(opened, samples=())
@@ -169,6 +174,7 @@ class Log:
             new.rollbacks - old.rollbacks,
             new.reused - old.reused,
         )
+        # A copy: lookahead goes on counting in the other one.
         self._ahead_stored = msgspec.structs.replace(new)
 
     def _new_cost(self) -> int:
@@ -182,6 +188,7 @@ class Log:
         if self._condition_of is None:
             return None
         condition = self._condition_of()
+        # Nearly always so, and then a decision need not carry it.
         if condition == self._condition_stored:
             return None
         self._condition_stored = condition
@@ -200,6 +207,7 @@ class Log:
             samples = decision.samples
         return Decided(
             step.index,
+            # Without a type of its own it is JSON values already.
             plain(decision.move.action) if self._view.action_type is not None else decision.move.action,
             decision.votes,
             step.kind,
@@ -210,6 +218,7 @@ class Log:
         )
 
     def _change(self, state: State, decision: Decision) -> object:
+        # What `apply` gives again is not stored: next states would be most of a long run's journal.
         if self._view.vote_on == "action" or self._view.follows(state, decision.move):
             return msgspec.UNSET
         return diff(plain(state), plain(decision.move.next_state))
@@ -223,6 +232,7 @@ def durable(decide: Decide, log: Log, emit: Emit = None) -> Decide:
 
     async def _decide(step: Step) -> Decision:
         past = log.past(step)
+        # Observers are not told: they heard of it in the segment that decided it.
         if past is not None:
             return past
         if emit is not None:
@@ -258,6 +268,7 @@ def _replay(history: History, view: TaskView) -> tuple[tuple[int, State], dict[i
     first = history.snapshot
     past = {
         entry.step: Decision(entry.step, view.loaded(move), entry.votes)
+        # Without samples and totals: those are in the book, and are not counted again.
         for _, entry, move in walk(first.state, history.tail, view.replay)
     }
     return (first.step, view.load(first.state)), past

@@ -23,6 +23,7 @@ class InOrder(Generic[T]):
         self._window = window
         self._ready: dict[int, tuple[int, T]] = {}
         self._next = 0
+        # Two events for two kinds of waiting: for the next number to hand on, and for room in the window.
         self._changed = asyncio.Event()
         self._moved = asyncio.Event()
         self._is_closed = False
@@ -36,6 +37,7 @@ class InOrder(Generic[T]):
     def put(self, number: int, ticket: int, result: T) -> None:
         """Hold a result, which may go out once the entry with this ticket is durable."""
         self._ready[number] = ticket, result
+        # Any other number finds nothing to be handed on yet, and so wakes nobody.
         if number == self._next:
             self._changed.set()
 
@@ -51,9 +53,11 @@ class InOrder(Generic[T]):
             if not batch:
                 if self._is_closed:
                     return
+                # Nothing is awaited between the look and this, so that no result can have come in unseen.
                 self._changed.clear()
                 await self._changed.wait()
                 continue
+            # Results end in any order, and tickets follow that order, not the numbers.
             ticket = max(ticket for ticket, _ in batch)
             if ticket > self._entries.durable:
                 await self._entries.wait_durable(ticket)

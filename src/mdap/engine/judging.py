@@ -59,7 +59,9 @@ class Judge:
         self, complete: Complete, settings: Settings, step: Step, question: Sequence[Message], shown: list[str]
     ) -> list[int]:
         messages = partition_prompt(question, shown)
+        # A candidate may hold half of a surrogate pair, which strict UTF-8 refuses.
         digest = blake2b(messages[0].content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        # By how many there are to group: every grouping of a step is a draw of its own, with a seed of its own.
         slot = FIRST_SLOT + len(shown)
         request = Request(
             Prompt(messages, digest),
@@ -72,6 +74,7 @@ class Judge:
         )
         response = await complete(request)
         used = response.usage or Usage()
+        # Counted before it is read: an answer that is no partition is billed as well.
         self.calls += 1
         self.usage = Usage(self.usage.tokens_in + used.tokens_in, self.usage.tokens_out + used.tokens_out)
         if response.finish != "stop":

@@ -27,8 +27,10 @@ def listed(note: Callable[[Attempt], None]) -> Callable[[Complete], Complete]:
                 note(_attempt(request, failure=error.kind, status=error.status or 0))
                 raise
             except asyncio.CancelledError:
+                # A deadline and an interruption both end a call by cancelling it.
                 note(_attempt(request, failure="given-up"))
                 raise
+            # Nothing is estimated where none was reported: the list is to be held against a bill.
             usage = response.usage or _NO_USAGE
             told = {"id": response.id, "model": response.model}
             note(_attempt(request, **told, tokens_in=usage.tokens_in, tokens_out=usage.tokens_out))

@@ -35,6 +35,7 @@ LATENCIES = 63
 Voting: TypeAlias = Callable[..., Awaitable[Decision]]
 Draft: TypeAlias = Callable[[Step], Move | Coroutine[Any, Any, Move | None] | None]
 Key: TypeAlias = tuple[int, bytes]
+# States are told apart by their JSON in one order of keys: they need not be hashable, nor be built in the same order.
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -136,12 +137,14 @@ class Lookahead:
         """End all branches; what they took is waste, but for the ballot that is kept."""
         kept = set(map(id, self._polls.values()))
         for branch in self.open():
+            # Its samples go into the journal with its ballot, and are no waste.
             if id(branch.poll) in kept:
                 self._stop(branch)
             else:
                 self._drop(branch)
         self._chain.clear()
         self._parked.clear()
+        # Not with the error that is on its way: the group would raise another one, with that inside.
         await self._group.__aexit__(None, None, None)
 
     async def decide(self, step: Step) -> Decision:
@@ -154,6 +157,7 @@ class Lookahead:
             decision = await self._vote(step, self._polls)
         if decision.samples:
             self._latencies.append(decision.samples[-1].latency)
+            # A median sorts what it is of: past the first steps, once in as many as it looks at is enough.
             if decision.step % LATENCIES == 0 or len(self._latencies) < LATENCIES:
                 self._judge_latency()
         return decision
@@ -181,6 +185,7 @@ class Lookahead:
         if front.guess is not None:
             self._drafts[front.guess.next_state == decision.move.next_state] += 1
         if self._parked:
+            # The step is decided: no other state of it can become real any more.
             for key in [key for key in self._parked if key[0] <= step.index]:
                 self._drop(self._parked.pop(key))
         return decision
@@ -238,6 +243,7 @@ class Lookahead:
             # It matters only if this branch becomes the real one; then `decide` raises it.
             if not outcome.cancelled():
                 outcome.set_exception(error)
+                # Looked at, or asyncio would report it as never retrieved where the branch loses.
                 outcome.exception()
         else:
             # Whoever waited may have been cancelled, and the future with it, in this very turn of the loop.
@@ -324,6 +330,8 @@ class Lookahead:
 
     def _trusts_draft(self) -> bool:
         wrong, right = self._drafts[False], self._drafts[True]
+        # Of the draft by Laplace's rule of succession, (wrong + 1) / (n + 2), against a vote's share; without a
+        # division.
         return (wrong + 1) * self._cast < (self._cast - self._agreed) * (wrong + right + 2)
 
     def _guess(self, branch: Branch) -> Move | None:
@@ -367,6 +375,7 @@ class Lookahead:
             branch.task = None
         if branch.drafting is not None:
             branch.drafting.cancel()
+            # Should its state become real after all, the draft is asked once more.
             branch.drafting, branch.is_drafted = None, False
         self._count(branch, 0)
         return given_up

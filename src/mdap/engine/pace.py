@@ -169,6 +169,7 @@ class _Window:
         return wait
 
 
+# Weak in both: neither a loop nor a model is kept alive by having been asked once.
 _PACES: WeakKeyDictionary[AbstractEventLoop, WeakKeyDictionary[object, Pace]] = WeakKeyDictionary()
 
 
@@ -189,6 +190,7 @@ def paced(
     `requests` and `tokens` bound what begins within any 60 seconds; None: no bound. A call counts with the most tokens
     it can use, and once it is answered with those that it has used.
     """
+    # The limit of this run alone; the pace may be shared with others.
     places = asyncio.Semaphore(in_flight)
     pace.register(in_flight, requests, tokens)
 

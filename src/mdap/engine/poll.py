@@ -56,6 +56,7 @@ class Poll:
 
     def _restore(self, opened: OpenBallot) -> None:
         votes, redraws = dict(opened.votes), dict(opened.redraws)
+        # Slots without a vote bring their redraws along; of all others only the sum is kept.
         self._earlier = opened.taken - sum(redraws.values())
         self.remedy, self.cap, self._k = opened.remedy, opened.cap, opened.k
         self.messages = opened.messages
@@ -70,6 +71,7 @@ class Poll:
         poll = Poll(self.step, self.ballot.rule)
         poll.remedy = remedy
         asked = [slot.number for slot in self.slots if slot.redraws or slot.vote is not None or slot.void]
+        # Numbers go on: no draw of the new ballot may have the seed of one that is in the old.
         poll.slots = [Slot(number) for number in range(max(asked, default=-1) + 1)]
         for slot in poll.slots:
             slot.void = True
@@ -90,9 +92,12 @@ class Poll:
                 if vote.ranking:
                     self._cast_ranking(vote)
                 else:
+                    # The first in slot order stands for its candidate: the decided move must not depend on who was
+                    # quicker.
                     self._votes.setdefault(vote.key, vote)
                     self.ballot.cast(self._groups.get(vote.key, vote.key), vote.confidence)
             elif not slot.void:
+                # Those behind it wait, though they may have their votes: in another order a rule can decide otherwise.
                 return
             self.waiting += 1
 
@@ -112,6 +117,7 @@ class Poll:
     def regroup(self, groups: dict[bytes, bytes]) -> None:
         """Count all votes anew, each for the candidate that `groups` puts its own under."""
         if groups != self._groups:
+            # A ballot takes no vote back: all are cast again into a new one.
             self._groups, self.ballot, self.waiting = groups, Ballot(self.ballot.rule), 0
             self.count()
 

@@ -22,6 +22,7 @@ from mdap.engine.vote import Asking
 from mdap.protocols import Complete, Decide, Task
 
 NAMES: Final = ("samples", "prompt", "model", "person", "stop")
+# Both end the segment, so that nothing after them could ever be reached.
 _LAST = ("person", "stop")
 _PARAPHRASES = Foreign("paraphrases")
 
@@ -46,6 +47,7 @@ def checked(remedies: Sequence[str], view: TaskView) -> list[str]:
         name, _, value = remedy.partition(":")
         if name not in NAMES:
             raise unknown("remedy", remedy, NAMES)
+        # isdigit() alone takes superscripts, too, which int() refuses.
         if name == "samples" and not (value.isascii() and value.isdigit() and int(value)):
             raise UsageError(f"remedy {remedy!r} names no number of samples", remedy="write it as samples:400")
         if name == "model" and not value:
@@ -80,6 +82,7 @@ class _Asked:
 
     async def decide(self, step: Step) -> Decision:
         """Ask, and take the next remedy for as long as the step stays undecided."""
+        # Found out only where a step stays undecided: hardly any does, and a task renders its paraphrases for it.
         ways: list[str] | None = None
         place = -1
         poll = self._means.polls.get(step.index)
@@ -90,6 +93,7 @@ class _Asked:
             try:
                 return await self._ask(step, place, ways or [])
             except Undecided as error:
+                # Python forgets the name of an error at the end of its clause.
                 undecided = error
             ways = self._ways(step.state) if ways is None else ways
             place += 1
@@ -125,6 +129,7 @@ class _Asked:
         poll = self._means.polls.get(step.index)
         cap = None if poll is None else poll.cap
         if place < 0 and cap is None:
+            # The run's own way, with what asks ahead inside; a remedy asks for this one step alone.
             return await self._decide(step)
         asking = self._means.asking if place < 0 else self._asking(step.state, ways[place])
         return await self._means.vote(asking if cap is None else _capped(asking, cap), step)
@@ -135,6 +140,7 @@ class _Asked:
         if name == "samples":
             return _capped(asking, int(value))
         if name == "prompt":
+            # Counted from 1, as in the names that `_ways` gives.
             view = _Rephrased(asking.view.task, self._paraphrases(state)[int(value) - 1])
             return msgspec.structs.replace(asking, view=view)
         return msgspec.structs.replace(asking, complete=self._means.complete(value))
@@ -147,6 +153,8 @@ class _Asked:
         if way in _LAST:
             means.act(acted)
         else:
+            # The ballot before the act: a resume goes on by the remedy that the ballot names. Where it found the act
+            # alone, it would take the same remedy once more.
             self._hand_over(poll, undecided.message)
             if _is_same_ballot(way):
                 poll.remedy = way

@@ -59,6 +59,7 @@ class RowRuling:
         if not self.learns:
             return
         self._ended[item] = tallies
+        # Rows of the next block cannot be among them: they wait in `reach`.
         if len(self._ended) < self._block:
             return
         for _, learned in sorted(self._ended.items()):
@@ -66,5 +67,6 @@ class RowRuling:
                 self._prior.learn(kind, votes or (0,))
         self._ended.clear()
         self._number += 1
+        # A new event for the next block; whoever waited for this one looks at the number again.
         reached, self._next = self._next, Event()
         reached.set()

@@ -34,7 +34,9 @@ from mdap.protocols import Clock, Complete, Entries, Task
 SETTLED = frozenset({"undecided", "error", "skipped"})
 # A request that a server takes no part of: another row's may be well.
 _OF_THE_REQUEST = frozenset({400, 413, 422})
+# For a row whose task does not say how many steps it has: it ends all the same.
 _MOST_STEPS = 100_000_000
+# In one order of keys: the mark of a row must not depend on how its start state was put together.
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -70,6 +72,7 @@ def given(items: Iterable[Any], decided: Iterator[RowDecided], ends: Iterator[Ro
         past, mark = [], 0
         while decision is not None and decision.item == item:
             past.append(decision.decided)
+            # Only the first decision of a row carries it.
             mark = mark or decision.mark
             decision = next(decided, None)
         stored = None
@@ -138,6 +141,7 @@ class RowEntries:
     """The journal as the log of one row sees it: the entries of a run, written as those of a row."""
 
     def __init__(self, whole: Whole, item: int, mark: int) -> None:
+        # What a remedy hands over on the way stands so until the row is left: after a kill it is gone on with.
         self.status: RowStatus = "interrupted"
         self._whole = whole
         self._item = item
@@ -155,6 +159,7 @@ class RowEntries:
         if isinstance(entry, Opened):
             ballot = entry.ballot
             return self._whole.append(RowEnded(self._item, self.status, ballot.reason, ballot, entry.totals))
+        # For what is not handed over, the ticket of what came last: it is as durable as that.
         return self._whole.append(entry) if isinstance(entry, Acted) else self._whole.ticket
 
     async def wait_durable(self, ticket: int) -> None:
@@ -195,6 +200,7 @@ class Ride:
         self._start = view.start()
         first = plain(self._start)
         mark = mark_of(first)
+        # 0 is no mark: where nothing was decided, nothing can have been decided about another row.
         if row.mark not in (0, mark):
             raise FingerprintChanged(
                 f"row {row.item:,} is not what it was when the map began: it would get an answer to something else",
@@ -206,6 +212,7 @@ class Ride:
         self._log = Log(self._entries, history, view, shared.asking.settings.record, whole.clock)
         self._polls: dict[int, Poll] = {}
         ballot = None if row.end is None else row.end.ballot
+        # One of an earlier step has been decided since; a decision alone does not take its entry away.
         if ballot is not None and ballot.step == len(row.past):
             self._polls[ballot.step] = shared.reopened(ballot, view, row.item)
         self.steps = self.agreed = self.dissent = 0
@@ -226,6 +233,7 @@ class Ride:
 
     async def walk(self) -> State:
         """Return the state in which the row is done."""
+        # Its own limit raises Stop, which is for the whole map; `_counted` ends the row alone.
         return await generate_solution(self._view, self._start, 0, self._counted, _MOST_STEPS, self._row.item)
 
     async def _counted(self, step: Step) -> Decision:
@@ -243,8 +251,10 @@ class Ride:
         """Journal how far the row has come."""
         self._entries.status = status
         for poll in self._polls.values():
+            # Nothing was asked for any other: a resume opens it just the same.
             if poll.taken or poll.waits or status in SETTLED:
                 self._log.leave(poll, reason)
+        # Else the entry of its ballot says so already.
         if status in SETTLED and not self._polls:
             self._shared.whole.append(RowEnded(self._row.item, status, reason))
 
@@ -256,7 +266,9 @@ async def drive_row(shared: Shared, row: Given, stop: Callable[[MdapError], None
     told to `stop`; anything else is raised.
     """
     end = row.end
+    # What a person has skipped stays skipped.
     if end is not None and end.status in SETTLED and not (shared.again and end.status != "skipped"):
+        # Every row teaches once, this one, too: the next block begins when all rows of its block have.
         _teach(shared, row, [(decided.kind, decided.votes) for decided in row.past])
         return _settled(row, end.status, end.reason)
     ride: Ride | None = None
@@ -282,6 +294,7 @@ async def drive_row(shared: Shared, row: Given, stop: Callable[[MdapError], None
         return left
     finally:
         shared.tasks.pop(row.item, None)
+    # A row that is simply done has no entry; one that once stood elsewhere needs the last word.
     if end is not None and end.status != "done":
         shared.whole.append(RowEnded(row.item, "done"))
     _teach(shared, row, ride.tallies)
@@ -331,4 +344,5 @@ def _is_of_the_row(error: MdapError) -> bool:
 
 def mark_of(start: State) -> int:
     """Return a number above 0 and below 2**47 by which a row is recognised, from its start state as JSON values."""
+    # Never 0, which stands for no mark.
     return int.from_bytes(blake2b(_encode(start), digest_size=6).digest(), "big") >> 1 or 1

@@ -36,6 +36,7 @@ class Ruling:
         if learned is not None and learned.step > (epochs[-1][0] if epochs else -1):
             self.prior = msgspec.convert(learned.prior, type(self.prior))
         for entry in decisions(self.prior.steps):
+            # A step that a tool decided has no votes; it is learned as one of none, since the prior counts steps.
             self.prior.learn(entry.kind, entry.votes or (0,))
 
     def learned(self) -> Any:
@@ -58,6 +59,7 @@ class Ruling:
 
         async def _decide(step: Step) -> Decision:
             decision = await decide(step)
+            # What came out of the journal was learned from before the first step.
             if step.index >= self.prior.steps:
                 self.prior.learn(step.kind, decision.votes or (0,))
             return decision

@@ -35,6 +35,7 @@ async def drive(
     """
     index, state = log.state
     status: Status = "error"
+    # What stands where none of the clauses below applies.
     reason = "an error inside mdap"
     try:
         async with ahead or nullcontext():
@@ -65,11 +66,14 @@ async def _end(log: Log, meter: Meter, polls: dict[int, Poll], status: Status, r
     if status != "done":
         log.keep_state()
     for poll in polls.values():
+        # Nothing was asked for any other: a resume opens it just the same.
         if poll.taken or poll.waits:
             log.leave(poll, reason)
+    # Whoever listens hears of an end in any case; one that could not be written is an error.
     ended: Status = "error"
     try:
         await log.flush()
+        # Only after the flush: a run takes as long as its last commit.
         spent = meter.budget.spent
         seconds = meter.seconds
         log.end(status, Spend(spent.calls, spent.tokens, spent.seconds + seconds, spent.nano), seconds, reason)

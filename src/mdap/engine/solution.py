@@ -21,6 +21,7 @@ async def generate_solution(
             raise Stop(
                 f"the task is not done after {limit:,} steps", remedy="look at the last steps, or raise --max-steps"
             )
+        # A step holds the state that the one before it decided: what asks ahead does so inside of `decide`.
         decision = await decide(Step(index, state, view.kind(state), item))
         state = decision.move.next_state
         index += 1

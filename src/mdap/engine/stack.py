@@ -54,8 +54,10 @@ def stacked(
 
     def _called(one: Model) -> Complete:
         call = gathered(one, settings.share_draws)
+        # Innermost: it sees each call that really goes out, every repeat included.
         if around is not None:
             call = around(call)
+        # The time limit inside of the meter: a call that it ends is settled as one that no reply came back from.
         call = meter.metered(timed(call, settings.timeout, meter.tempo), (tariffs or {}).get(one.spec))
         rates = settings.requests_per_minute, settings.tokens_per_minute
         return paced(call, pace_of(one, clock), settings.in_flight, *rates)

@@ -65,6 +65,7 @@ class TaskView:
     def start(self) -> State:
         """Return the start state."""
         with self._in["start"]:
+            # By way of JSON values: the first segment is to see what a resume will read back.
             return self.load(plain(self.task.start()))
 
     def is_done(self, state: State) -> bool:
@@ -118,6 +119,7 @@ class TaskView:
                 moves = self.rank(text, state)
             except (ValueError, msgspec.DecodeError, RecursionError) as error:
                 raise RedFlag(str(error)) from error
+        # One that is named twice has the first of its places.
         votes: dict[bytes, Move] = {}
         for vote in [self.vote(move, state) for move in moves]:
             votes.setdefault(vote.key, vote.move)
@@ -233,6 +235,7 @@ class TaskView:
 
     def _replay(self, state: Any, action: Any) -> Any:
         assert self.apply is not None
+        # Where a state waited for a tool, what is stored as the action is what came of the call.
         intent = None if self._effect is None else self.effect(self.load(state))
         if intent is not None:
             return plain(self.observe(self.load(state), intent, _typed(action, Outcome)))

@@ -89,6 +89,7 @@ class Together:
         """Make one call and return its replies by the draw that each is for: slots in the order of the choices."""
         requests = sorted(requests, key=lambda request: request.draw.slot)
         replies = divided(await self._complete_n(requests), requests[0].max_tokens)
+        # Draws beyond the last reply are not in it, and are asked for on their own.
         return {request.draw: reply for request, reply in zip(requests, replies, strict=False)}
 
 
@@ -101,6 +102,7 @@ def divided(replies: Sequence[Response], cap: int) -> list[Response]:
     bill = replies[0].usage
     if bill is None or len(replies) == 1:
         return list(replies)
+    # Of an empty reply, too: weights must not add up to 0.
     weights = [len(reply.text) + 1 for reply in replies]
     shares = _shares(bill.tokens_out, weights)
     if max(shares) > cap:

@@ -74,6 +74,7 @@ def with_tools(decide: Decide, view: TaskView, said: Said, log: Log, polls: dict
         if intent is None:
             return await decide(step)
         outcome = await _outcome(step, intent)
+        # One that waited for a person's word about this call has been answered by it.
         polls.pop(step.index, None)
         after = view.observe(step.state, intent, outcome)
         return Decision(step.index, Move(plain(outcome), after), (), step.kind)
@@ -153,6 +154,7 @@ def _called(call: Callable[..., Any], arguments: dict[str, Any]) -> Awaitable[An
         return made
     loop = asyncio.get_running_loop()
     result: Future[Any] = loop.create_future()
+    # A new thread has none of the caller's context variables.
     context = contextvars.copy_context()
 
     def _work() -> None:
@@ -180,6 +182,7 @@ class _Handing:
         # Nobody waits any more where the loop has closed.
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._hand_over, error)
+        # Handed over is dealt with: a thread would print the traceback, too.
         return True
 
     def _hand_over(self, error: BaseException | None) -> None:

@@ -75,6 +75,7 @@ async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reade
     Undecided once `redraws` redraws of this vote are used up.
     """
     settings = asking.settings
+    # A slot counts its samples over all segments: a resume goes on with the redraw that comes next.
     last = min(settings.redraws + 1, slot.redraws + allowance)
     while slot.redraws < last:
         request = _request(asking, step, prompt, slot)
@@ -82,9 +83,11 @@ async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reade
         response = await asking.complete(request)
         latency = asking.clock.now() - began
         with _FLAGS:
+            # Before the parser: a reply that was cut off may well parse, as something else.
             flagged = first_flag(asking.flags, response, request)
         read = reader.read(response.text) if flagged is None else RedFlag(flagged[1], name=flagged[0])
         told = None
+        # Only of what would be a vote: it may take a second call.
         if asking.confide is not None and type(read) is Vote:
             told = await asking.confide(asking.complete, request, response)
             read = told.on(read)
@@ -104,6 +107,7 @@ async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reade
             asking.emit(Flagged(step.index, slot.number, slot.redraws - 1, read.name, read.message, step.item))
         if asking.watch is not None:
             asking.watch(request, response)
+    # Else only the allowance is used up, and the slot waits for the next batch.
     if slot.redraws > settings.redraws:
         raise Undecided(
             f"step {step.index}: {slot.redraws} samples for one vote, all flagged, the last as "
@@ -115,6 +119,7 @@ async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reade
 
 def _request(asking: Asking, step: Step, prompt: Prompt, slot: Slot) -> Request:
     settings, number, redraw = asking.settings, slot.number, slot.redraws
+    # A redraw at temperature 0 would repeat what was flagged.
     temperature = settings.first_temperature if number == 0 and redraw == 0 else settings.temperature
     return Request(
         prompt,

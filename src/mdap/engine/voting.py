@@ -17,6 +17,7 @@ async def do_voting(asking: Asking, rule: Rule, step: Step, polls: dict[int, Pol
     `polls` holds the ballots now open; this one is in it until it is decided. Raises Undecided when the cap of
     samples is reached, and what a draw raised, once all draws of its batch have ended.
     """
+    # An earlier segment may have left it open, with votes that are paid for.
     poll = polls.get(step.index)
     if poll is None:
         poll = polls[step.index] = Poll(step, rule)
@@ -31,6 +32,7 @@ async def do_voting(asking: Asking, rule: Rule, step: Step, polls: dict[int, Pol
             batch = poll.batch(cap)
             if not batch:
                 raise _out_of_samples(poll, cap)
+            # Shared out beforehand: if draws took from one counter, latency would say which of them meets the cap.
             await draw(asking, poll, prompt, reader, batch, max(1, (cap - poll.taken) // len(batch)))
             await _count(asking, poll, prompt)
         decision = poll.decision(asking.view.settle)
@@ -41,6 +43,7 @@ async def do_voting(asking: Asking, rule: Rule, step: Step, polls: dict[int, Pol
         if asking.emit is not None:
             asking.emit(StepUndecided(step.index, poll.ballot.tally, undecided.message, step.item))
         raise
+    # Only here: whatever is raised above leaves the ballot where a stop finds it.
     del polls[step.index]
     return decision
 
