@@ -15,6 +15,7 @@ def open_journal(path: str | os.PathLike[str] | None) -> Journal:
     A file that does not exist yet is made by the first `create`. Raises JournalError for a file that is no journal.
     """
     if path is None:
+        # Each is loaded only where it is meant: a run in memory needs no SQLite.
         from mdap.journal.memory import MemoryJournal
 
         return MemoryJournal()

@@ -61,10 +61,12 @@ class RunLock:
                     remedy="make the folder writable, or choose another with --journal",
                 ) from error
             if not self._locked(handle):
+                # For the message alone: what stands there may be of a holder who has just gone.
                 holder = _read(handle)
                 os.close(handle)
                 raise busy(run, *holder.decode(errors="replace").split()) from None
             if self._is_current(handle):
+                # A killed holder's name may stand there, and be longer than ours.
                 os.ftruncate(handle, 0)
                 os.lseek(handle, 0, os.SEEK_SET)
                 os.write(handle, f"{os.getpid()} {socket.gethostname()}\n".encode())
@@ -92,6 +94,7 @@ class RunLock:
 def is_held(journal: Path, run: str) -> bool:
     """Say whether a process holds the lock on this run; also where that cannot be found out."""
     try:
+        # Without O_CREAT: to ask must leave no file behind.
         handle = os.open(_file(journal, run), os.O_RDWR)
     except FileNotFoundError:
         return False
@@ -108,6 +111,7 @@ def is_held(journal: Path, run: str) -> bool:
 
 
 def _file(journal: Path, run: str) -> Path:
+    # An id of somebody's own may hold what no file name may, a slash, say.
     return journal.with_name(f"{journal.name}-{quote(run, safe='')}.lock")
 
 

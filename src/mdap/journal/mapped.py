@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS learned (run INTEGER PRIMARY KEY, step INTEGER NOT NU
 """
 
 # The part of a commit that fills them.
+# Decisions are only ever added, and one that is there already is an error; where a row stands is replaced.
 BATCH = """
     INSERT INTO row_steps SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
         json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
@@ -46,6 +47,7 @@ _encode = msgspec.json.Encoder().encode
 
 def make_tables(connection: sqlite3.Connection) -> None:
     """Make the tables in a file that lacks them."""
+    # The two that came last: a file that has them has the others.
     newest = "SELECT count(*) FROM sqlite_master WHERE name IN ('acts', 'learned')"
     if connection.execute(newest).fetchone() != (2,):
         connection.executescript(TABLES)
@@ -57,6 +59,7 @@ def row_step(run: int, entry: RowDecided) -> bytes:
     All but item and the last two are as in `rows.decision_row`; samples are a JSON array inside of a string, null
     where none are recorded, as is a mark of 0.
     """
+    # The row's number goes in as bytes: all else is encoded already.
     number, rest = rows.decision_row(run, entry.decided).split(b",", 1)
     samples = rows.stored(entry.decided.samples)
     kept = _encode(rows.pack(samples, f"a sample of row {entry.item}")) if samples else b"null"
@@ -86,6 +89,7 @@ class MappedReads:
 
     def row_decisions(self, run: str, start: int = 0) -> Iterator[RowDecided]:
         """Yield the decisions about rows from row `start` on, by row and step; about a thousand are held at a time."""
+        # A page goes on behind the last key of the one before: an OFFSET would count through all of them again.
         number, after = self._number(run), (start, -1)
         while page := self._page(
             "SELECT item, step, action, votes, kind, change, mark FROM row_steps "

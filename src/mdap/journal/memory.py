@@ -60,6 +60,7 @@ class MemoryJournal:
         self._refuse_if_closed()
         if head.id in self._runs:
             raise JournalError(f"run {head.id} exists already", remedy="choose another id")
+        # As text, like all that follows: whatever a file would refuse is refused here, too.
         self._runs[head.id] = _Run(rows.pack(head, f"run {head.id}").encode(), Book(), [], {}, {})
 
     @contextlib.contextmanager
@@ -82,10 +83,12 @@ class MemoryJournal:
         """Keep one entry and return its ticket; raises JournalError for what is no JSON value or leaves a gap."""
         self._refuse_if_closed()
         kept = self._run(run)
+        # Before anything is kept: what cannot be written must not leave half of an entry behind.
         samples = rows.samples_of(entry)
         if isinstance(entry, Decided):
             if entry.step != kept.book.steps:
                 raise refusals.gap(run, "decision", entry.step, kept.book.steps)
+            # 0 for the number that a run has in a file, where several share the tables.
             kept.decisions.append(rows.decision_row(0, entry))
         elif isinstance(entry, Snapshot):
             if entry.step > kept.book.steps:
@@ -100,6 +103,7 @@ class MemoryJournal:
         elif isinstance(entry, Attempted):
             kept.attempts.append(rows.attempt_text(entry.attempt))
         else:
+            # It lives on in the book alone, and must not change there with what the caller holds.
             entry = rows.copy(entry)
             if isinstance(entry, Acted):
                 kept.acts.append(rows.pack(entry, "an act"))
@@ -122,6 +126,7 @@ class MemoryJournal:
 
     def book(self, run: str) -> Book:
         """Return the fold of all entries: what a listing of runs needs."""
+        # The book itself goes on growing while the run is driven.
         return rows.copy(self._run(run).book)
 
     def history(self, run: str) -> History:
@@ -137,6 +142,7 @@ class MemoryJournal:
         """Yield the decisions from step `start` on."""
         kept = self._run(run).decisions
         step = max(start, 0)
+        # By number, not over the list: the run may be driven on between two of them.
         while step < len(kept):
             yield rows.decision_of(kept[step])
             step += 1
@@ -162,6 +168,7 @@ class MemoryJournal:
     def row_decisions(self, run: str, start: int = 0) -> Iterator[RowDecided]:
         """Yield the decisions about rows from row `start` on, by row and step."""
         kept = self._run(run).row_steps
+        # They are kept as they came, and rows that run side by side end in any order.
         for item in sorted(item for item in kept if item >= start):
             yield from (mapped.row_decided(*fields[1:8]) for fields in map(msgspec.json.decode, kept[item]))
 
@@ -192,5 +199,6 @@ class MemoryJournal:
         return kept
 
     def _refuse_if_closed(self) -> None:
+        # Memory could well go on; but what works with this journal is to work with a file.
         if self._closed:
             raise JournalError("the journal is closed", remedy="open it again")

@@ -24,6 +24,7 @@ def missing(run: str, heads: list[RunHead], where: str) -> JournalError:
             f"no run {run}: {where} holds no runs yet",
             remedy="start one: mdap run hanoi:disks=5 --model simulated:p=0.9",
         )
+    # From the end: of many, the newest are the likeliest to be meant.
     newest = ", ".join(head.id for head in heads[: -_NAMED - 1 : -1])
     more = ", ..." if len(heads) > _NAMED else ""
     return JournalError(f"no run {run} in {where}", remedy=f"there is: {newest}{more}; for all of them type: mdap runs")
@@ -33,6 +34,7 @@ def pick(prefix: str, heads: list[RunHead], where: str) -> RunHead:
     """Return the run with this id, or the only one whose id begins so; raises JournalError if there is not one."""
     found = [head for head in heads if head.id.startswith(prefix)]
     for head in found:
+        # A whole id may also be the beginning of another.
         if head.id == prefix:
             return head
     if len(found) > 1:

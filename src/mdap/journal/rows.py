@@ -50,12 +50,17 @@ def decision_row(run: int, entry: Decided) -> bytes:
     """
     votes = entry.votes
     kind = entry.kind
+    # SQLite ends a text at a NUL when it takes it out of JSON: the kind would be read back shorter.
     if "\0" in kind:
         raise _unwritable(f"kind {kind!r} of step {entry.step}", "it holds a NUL character")
+    # JSON inside of JSON, so that SQLite hands it on untouched: taken out as values, true would become 1, and an
+    # integer past 64 bits a float.
     row = (
         run,
         entry.step,
         pack(entry.action, f"the action of step {entry.step}"),
+        # Nearly all steps have one candidate, and a small integer takes a byte where an array is a text of three or
+        # more.
         votes[0] if len(votes) == 1 else pack(votes, "votes"),
         kind or None,
         None if entry.change is msgspec.UNSET else pack(entry.change, f"the change of step {entry.step}"),
@@ -141,6 +146,7 @@ def array(rows: Iterable[bytes]) -> str | None:
 
 def _line(row: tuple[object, ...], what: str) -> bytes:
     try:
+        # A kind may hold half of a surrogate pair, which UTF-8 has no bytes for.
         return _encode(row)
     except ValueError as error:
         raise _unwritable(what, str(error)) from error

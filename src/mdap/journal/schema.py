@@ -115,7 +115,8 @@ def connect(path: Path, synchronous: Synchronous, timeout: float) -> sqlite3.Con
     if path.is_dir():
         raise JournalError(f"journal {path} is a folder", remedy=f"name a file in it: --journal {path / 'runs.db'}")
     with explained(path):
-        # No isolation level: Python would begin transactions of its own, and durability rests on where they end.
+        # No isolation level: Python would begin transactions of its own, and durability rests on where they end. Not
+        # bound to this thread: readers take turns by a lock, and commits are the writer's.
         connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
         with contextlib.ExitStack() as undo:
             undo.callback(connection.close)
@@ -151,6 +152,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, timeout: float) -> None
     _use_wal(connection, timeout)
     if version:
         return
+    # The lock to write at once: asked for after a read, it may be refused without any wait.
     connection.execute("BEGIN IMMEDIATE")
     # Asked again under the lock: another process may have made the tables in between.
     if _version(connection, path) == 0:

@@ -138,6 +138,7 @@ class SqliteJournal(mapped.MappedReads):
         else:
             writer = self._writer
         if type(entry) is Decided:
+            # Not the book's count, which lags behind by all that the writer has not taken yet.
             if entry.step != lane.next_step:
                 raise refusals.gap(run, "decision", entry.step, lane.next_step)
             row = rows.decision_row(lane.number, entry)
@@ -217,6 +218,7 @@ class SqliteJournal(mapped.MappedReads):
         self._flush()
         number, after = self._load(run)[0], 0
         with self._lock, explained(self.path):
+            # A file that an older mdap made has no such table, and to read it must not make one.
             if not has_attempts(self._open()):
                 return
         while page := self._read(
@@ -249,6 +251,7 @@ class SqliteJournal(mapped.MappedReads):
         with self._lock:
             lane = self._lane(run)
             if self._writer is None:
+                # A connection of its own: what is read meanwhile does not wait for a sync.
                 self._commits = connect(self.path, self._synchronous, self._timeout)
                 with explained(self.path):
                     prepare_commits(self._commits, self._on_point)
@@ -288,6 +291,7 @@ class SqliteJournal(mapped.MappedReads):
     def _let_go(self) -> None:
         with self._lock:
             if self._commits is not None:
+                # Emptied as well: what is left is a single file, which can be copied as it is.
                 self._checkpoint("TRUNCATE")
                 self._commits.close()
             if self._connection is not None:
@@ -333,6 +337,7 @@ class SqliteJournal(mapped.MappedReads):
 
     def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock:
+            # To look for runs must not make a file.
             if self._connection is None and not self._closed and not os.path.exists(self.path):
                 return []
             with explained(self.path):
@@ -362,11 +367,14 @@ class SqliteJournal(mapped.MappedReads):
         samples: list[bytes] = []
         attempts: list[bytes] = []
         row_steps: list[bytes] = []
+        # Of several words about one row, only the last is worth writing.
         row_ends: dict[tuple[int, int], bytes] = {}
         acts: list[bytes] = []
         learned: dict[int, bytes] = {}
         lanes: dict[int, _Lane] = {}
         for lane, entry, row, sample_rows in batch:
+            # Here, and not as it is handed over: the book that a commit holds is to be the fold of just what is durable
+            # with it.
             lane.book.add(entry)
             lane.entries += 1
             lanes[lane.number] = lane
