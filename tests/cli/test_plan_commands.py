@@ -83,6 +83,15 @@ def test_each_role_may_have_a_model_and_each_prompt_a_file(mdap: Terminal) -> No
     assert (said.code, said.out) == (0, "[]\n")
 
 
+def test_each_budget_that_is_printed_is_twice_the_one_before(mdap: Terminal) -> None:
+    said = mdap("do", TASK, *SURE, "--budget-calls", "3")
+    for budget in ("6", "12"):
+        (again,) = [words for words in said.next if "--budget-calls" in words]
+        assert again[again.index("--budget-calls") + 1] == budget
+        said = mdap(*again)
+        assert (said.code, said.out) == (4, "")
+
+
 def test_a_budget_prints_nothing_and_the_command_to_go_on_does(mdap: Terminal) -> None:
     said = mdap("do", TASK, *SURE, "--budget-calls", "9")
     assert (said.code, said.out) == (4, "")

@@ -29,6 +29,7 @@ from mdap.cli.options import (
     given,
     whole,
 )
+from mdap.cli.tool_flags import NO_TOOLS, ToolFlags
 
 if TYPE_CHECKING:
     from mdap.cli.planned import Onward
@@ -135,6 +136,7 @@ def plan(
     money: Money = USUAL_MONEY,
     fixed: Fixed = UNSET,
     place: Place = USUAL_PLACE,
+    tools: ToolFlags = NO_TOOLS,
     json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -144,7 +146,7 @@ def plan(
     Judges answer Yes, No with a reason, or End; reasons go into the next proposal. The plan is printed as a JSON array
     of its steps, which `mdap execute` takes. After Ctrl-C, a kill or a budget, `mdap resume` goes on.
     """
-    options = _options(asked, planners, planned, base_url=base_url, settings=_settings(limits, fixed, money))
+    options = _options(asked, planners, planned, base_url=base_url, settings=_settings(limits, fixed, money, tools))
     begin = _beginning("plan", _text(prompt, file, "plan"), model, base_url, options)
     return _drive(begin, place, json=json, verbose=verbose, quiet=quiet)
 
@@ -164,6 +166,7 @@ def execute(
     money: Money = USUAL_MONEY,
     fixed: Fixed = UNSET,
     place: Place = USUAL_PLACE,
+    tools: ToolFlags = NO_TOOLS,
     json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -173,7 +176,7 @@ def execute(
     Steps that wait for nothing are carried out at the same time. What was carried out is kept: after a refusal,
     Ctrl-C, a kill or a budget, `mdap resume` goes on from the state before the batch that was not finished.
     """
-    options = _options(asked, workers, carried, base_url=base_url, settings=_settings(limits, fixed, money))
+    options = _options(asked, workers, carried, base_url=base_url, settings=_settings(limits, fixed, money, tools))
     steps = _read(plan, "the plan")
     begin = _beginning("execute", _text(prompt, file, "execute PLAN.json --prompt"), model, base_url, options, steps)
     return _drive(begin, place, json=json, verbose=verbose, quiet=quiet)
@@ -195,6 +198,7 @@ def do(
     money: Money = USUAL_MONEY,
     fixed: Fixed = UNSET,
     place: Place = USUAL_PLACE,
+    tools: ToolFlags = NO_TOOLS,
     json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -203,7 +207,7 @@ def do(
 
     It is `mdap plan`, then `mdap execute`, under one budget and one journal.
     """
-    settings = _settings(limits, fixed, money)
+    settings = _settings(limits, fixed, money, tools)
     options = _options(asked, planners, workers, planned, carried, base_url=base_url, settings=settings)
     begin = _beginning("do", _text(prompt, file, "do"), model, base_url, options)
     return _drive(begin, place, json=json, verbose=verbose, quiet=quiet)
@@ -264,8 +268,8 @@ def _with_executor(kind: str, model: str | None, base_url: str | None, options: 
     return settings | options
 
 
-def _settings(limits: Limits, fixed: Fixed, money: Money) -> dict[str, Any]:
-    return {**given(limits), **given(fixed), **money.options}
+def _settings(limits: Limits, fixed: Fixed, money: Money, tools: ToolFlags) -> dict[str, Any]:
+    return {**given(limits), **given(fixed), **money.options, **tools.given}
 
 
 def _options(*flags: Any, base_url: str | None, settings: dict[str, Any]) -> dict[str, Any]:
@@ -354,7 +358,9 @@ def _drive(begin: _Begin, place: Place, *, json: bool, verbose: int, quiet: bool
             if begun:
                 say(f"what was decided is kept; then go on with `mdap resume {begun[0]}{place.flag}`")
             raise
-        book, settings = journal.history(outcome.run).book, journal.head(outcome.run).settings
+        book = journal.history(outcome.run).book
+        # What an earlier resume has changed is in the book.
+        settings = book.settings or journal.head(outcome.run).settings
     _report(outcome, json=json)
     if outcome.status != "done":
         reason = addressed(outcome.reason, outcome.run, place.flag)
