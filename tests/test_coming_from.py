@@ -20,7 +20,7 @@ PAGES = sorted(path for path in (ROOT / "docs" / "coming-from").glob("*.md") if 
 NAMES = Path(__file__).parent / "coming_from"
 HEADER = "| theirs | ours | note |"
 NONE = "none"
-# Where code names the rows that it stands for: `# one · another`.
+# Where code names the rows that it stands for: `# one · another`, on one line or several.
 BETWEEN = " · "
 
 
@@ -56,15 +56,18 @@ def snippets(page: str) -> dict[str, str]:
     """The code of a page by the name that it stands for; code for several names stands under each."""
     found: dict[str, str] = {}
     for block in blocks(page):
-        if block.language == "output" or "no-run" in block.words:
+        if block.language == "output" or block.file or "no-run" in block.words:
             continue
         names: list[str] = []
+        was_header = False
         for line in block.text.splitlines():
-            if line.startswith("# "):
-                names = line[2:].split(BETWEEN)
-                continue
-            for name in names:
-                found[name] = found.get(name, "") + line + "\n"
+            is_header = line.startswith("# ")
+            if is_header:
+                names = (names if was_header else []) + line[2:].split(BETWEEN)
+            else:
+                for name in names:
+                    found[name] = found.get(name, "") + line + "\n"
+            was_header = is_header
     return found
 
 
