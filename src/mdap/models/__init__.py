@@ -7,6 +7,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+# For type checkers and editors alone: a program that uses one model is not to load the network library of another.
 if TYPE_CHECKING:
     from mdap.models.anthropic import anthropic
     from mdap.models.catalog import as_model
@@ -44,6 +45,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'mdap.models' has no attribute {name!r}")
     found = getattr(import_module(f"mdap.models.{_HOMES.get(name, name)}"), name)
+    # Kept here, so that the next look finds it without this function.
     globals()[name] = found
     return found
 
@@ -61,4 +63,5 @@ class _Package(ModuleType):
         super().__setattr__(name, value)
 
 
+# Python looks for a module's `__setattr__` on its class, so it is the class that has to be another one.
 sys.modules[__name__].__class__ = _Package

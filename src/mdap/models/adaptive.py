@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from mdap.core.errors import ModelError
 from mdap.models.profiles import Profile
 
+# It stands among the adaptations of a condition, so no parameter may ever have this name.
 _REPEATS = "repeats"
 _LOG = logging.getLogger("mdap")
 
@@ -32,6 +33,7 @@ class Adaptive:
     def restore(self, condition: Iterable[str]) -> None:
         """Take over the condition that an earlier part of the run left."""
         words = tuple(condition)
+        # A probe may have found it in this part of the run, too: neither part takes back what the other saw.
         self.repeats = self.repeats or _REPEATS in words
         self.adapt([word for word in words if word != _REPEATS])
 
@@ -52,6 +54,7 @@ class Adaptive:
         """
         if name not in self.adaptations:
             self.narrow(name, f"refuses {name}")
+        # It was written as the profile now says, and refused all the same: once more would be refused once more.
         elif profile.takes(name) == self.profile.takes(name):
             return None
         # A call that was on its way when another one found this out is simply asked again.
@@ -59,6 +62,7 @@ class Adaptive:
             f"{self.spec} refuses {name}, so {self._instead(name)} ({words})",
             kind="adapted",
             status=status,
+            # The server is not busy: there is nothing to wait for.
             retry_after=0.0,
         )
 

@@ -49,8 +49,10 @@ class Messages(Remote):
     def write(self, request: Request, profile: Profile, n: int) -> bytes:
         """Return the body of a request; what the system says stands apart from the messages."""
         messages = request.messages
+        # Every request has a cap: this vendor refuses one without max_tokens.
         body = _Body(self.model, request.max_tokens, messages)
         if any(message.role == "system" for message in messages):
+            # Roles are only user and assistant here; a message of the system's would be refused.
             body.messages = tuple(message for message in messages if message.role != "system")
             body.system = "\n\n".join(message.content for message in messages if message.role == "system")
         if profile.temperature and request.temperature is not None:
@@ -64,13 +66,16 @@ class Messages(Remote):
         message = _decode(body)
         if message.content is None:
             if message.type == "error":
+                # An error under status 200 has no number of its own: as a 500 the call is made again.
                 return 500
             raise ValueError("it has no content")
+        # Thoughts and calls of tools are blocks as well, and no part of what is voted on.
         text = "".join(block.text or "" for block in message.content if block.type == "text")
         finish = _FINISH.get(message.stop_reason or "", "stop")
         return [Response(text, finish, _usage(message.usage), message.id or "", None, message.model or "")]
 
 
+# gc=False: such records cannot form a ring, and the collector need not look at thousands of them a second.
 class _Body(msgspec.Struct, gc=False):
     model: str
     max_tokens: int
@@ -118,6 +123,7 @@ _FINISH: Mapping[str, Finish] = {
 
 
 def _usage(usage: _Usage | None) -> Usage | None:
+    # None where nothing was reported, never zero: a call whose cost is not known must not read as a free one.
     if usage is None or (usage.input_tokens is None and usage.output_tokens is None):
         return None
     cached, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0

@@ -25,10 +25,12 @@ class AnthropicBatches:
 
     def __init__(self, model: Remote) -> None:
         self._model = model
+        # As for single calls: base URLs are in use with the version and without it.
         self._path = "/messages/batches" if model.base_url.endswith("/v1") else "/v1/messages/batches"
 
     async def prepare(self, bodies: Mapping[str, bytes]) -> bytes:
         """Return what creates a batch."""
+        # Raw: the body is JSON already, by the same `write` as that of a single call, and is not read again.
         return _encode({"requests": [_Asked(id, msgspec.Raw(body)) for id, body in bodies.items()]})
 
     async def submit(self, prepared: bytes) -> str:
@@ -73,6 +75,7 @@ class _Error(msgspec.Struct):
 
 class _Result(msgspec.Struct):
     type: str
+    # Left as bytes, since the model reads a result by the same code as the reply to a single call.
     message: msgspec.Raw = msgspec.Raw(b"{}")
     error: msgspec.Raw = msgspec.Raw(b"{}")
 
@@ -104,5 +107,7 @@ def _outcome(result: _Result) -> Reply | ModelError:
         return Reply(200, {}, bytes(result.message))
     if result.type == "errored":
         cause = decoded(bytes(result.error), _Error).error
+        # A type that is not listed is taken for the server's own trouble, so that the request is made again.
         return Reply(_STATUSES.get(cause.type, 500), {}, bytes(result.error))
+    # Canceled or expired: the request itself was never judged, so the next batch may take it.
     return ModelError(f"the batch gave no reply: the request has {result.type}", kind=result.type)

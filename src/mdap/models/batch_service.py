@@ -46,6 +46,7 @@ def decoded(text: bytes, type: type[T]) -> T:
     """Return a record that a provider sent; raises ModelError, to be asked again, for what is none."""
     try:
         return msgspec.json.decode(text, type=type)
+    # JSON that is nested too deeply raises RecursionError; it is somebody else's text, and no bug of ours.
     except (ValueError, RecursionError) as error:
         start = text[:80].decode(errors="replace")
         raise ModelError(f"what came of the batch cannot be read ({error}): {start}", kind="garbage") from None

@@ -84,6 +84,7 @@ class Batched:
 
     async def complete(self, request: Request) -> Response:
         """Return the reply that a batch gave; raises ModelError, to be asked again in the next, where it gave none."""
+        # Kept with the place: the profile may narrow before the batch ends, and a refusal is about what was sent.
         profile = self._model.profile
         body = self._model.write(request, profile, 1)
         reply: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
@@ -93,10 +94,12 @@ class Batched:
         digest = blake2b(self._model.spec.encode() + b"\0" + body, digest_size=8).hexdigest()
         known = self._submissions.take(place.id, digest)
         if known is not None:
+            # Not submitted again on a guess: a batch that was made after all would be paid for twice.
             if not known[1]:
                 raise _unknown(self._model.spec, "an earlier process ended while it submitted a batch")
             place = place._replace(intent=known[0], batch=known[1])
         self._places.append(place)
+        # The first that asks does the work within its own task: a task of the model's would belong to no group.
         if not self._is_led:
             await self._lead()
         return await reply
@@ -135,6 +138,7 @@ class Batched:
         by_batch: dict[str, list[_Place]] = {}
         for place in places:
             by_batch.setdefault(place.batch, []).append(place)
+        # Without a batch are those that are new; the others are waited for where an earlier process submitted them.
         for part in self._parts(by_batch.pop("", [])):
             by_batch[await self._submitted(part)] = part
         for batch, part in by_batch.items():
@@ -169,6 +173,7 @@ class Batched:
             # No answer is no refusal: the batch may be there, and submitting it again may be paid for twice.
             if error.status is None and error.retryable:
                 raise _unknown(spec, error.message) from error
+            # Refused with a status: it is certain that there is no such batch.
             self._submissions.close(intent)
             raise
         self._submissions.made(intent, batch)

@@ -44,6 +44,7 @@ def recording(path: str | Path) -> Recorder:
     """Return a tape that writes every call to a new file; raises UsageError if there is one already, or cannot be."""
     file = Path(path)
     try:
+        # Now and not at the first call: a folder that cannot be written to is to be known before anything is paid for.
         file.touch()
         size = file.stat().st_size
     except OSError as error:
@@ -124,6 +125,7 @@ class Recorder(_Counting):
         asked = _readable(body)
         try:
             reply = await send()
+        # Failures are kept, too, so that a replay retries where the recorded run did.
         except ModelError as error:
             failure = Failure(error.kind, error.message, error.retryable, error.remedy)
             self._write(Call(key, attempt, method, path, asked, failure=failure))
@@ -178,6 +180,7 @@ class Player(_Counting):
             again = ModelError if call.failure.retryable else ModelRejected
             raise again(call.failure.message, kind=call.failure.kind, remedy=call.failure.remedy)
         data = base64.b64decode(call.body64) if call.body64 else call.body.encode()
+        # Names were kept in small letters, and are asked for as the standards write them.
         return Reply(call.status, CIMultiDict(call.headers), data)
 
     def _missing(self, key: str, attempt: int, asked: str, body: bytes) -> ModelRejected:
@@ -212,9 +215,11 @@ def _described(body: bytes) -> str:
     asked = _readable(body)
     if not isinstance(asked, dict):
         return f"{len(body):,} bytes"
+    # Google's dialect has the parameters one level deeper.
     config = asked.get("generationConfig")
     flat = {**asked, **config} if isinstance(config, dict) else asked
     told = [f"{name}={value}" for name, value in sorted(flat.items()) if isinstance(value, str | int | float)]
+    # In Anthropic's dialect the system's words are a field of the body, and so a part of the prompt.
     return ", ".join([*(part for part in told if not part.startswith("system=")), f"{len(body):,} bytes in all"])
 
 

@@ -34,6 +34,7 @@ class Entry(NamedTuple):
     remedy: str = ""
 
 
+# A key within a spec would stand in journals, in messages and in the machine's list of processes.
 _REMOTE = ("api_key",)
 
 MODELS = MappingProxyType(
@@ -72,13 +73,16 @@ def as_model(given: Model | str | Callable[..., Any]) -> Model:
     # Whoever runs a model runs a task as well, and both may quote in an error what they were given in the environment.
     keep_secret(secrets_in(os.environ))
     if isinstance(given, str):
+        # `A + B | C` is a mixture with a fallback, never the other way round, so it is divided at the fallbacks first.
         for sign, combine in ((ELSE, Failover), (MIXED, Mixture)):
             if sign in given:
                 return combine([as_model(spec) for spec in given.split(sign)])
         spec = parse_spec(given)
         return _shipped(spec) if spec.name in MODELS else _own(spec, given)
+    # Before the callables: a class is one, and each of its calls would give an object in place of a reply.
     if isinstance(given, type):
         raise UsageError(f"{given.__name__} is a class, not a model", remedy=f"make one of it: {given.__name__}()")
+    # By what it can do: a model of one's own inherits from nothing of ours.
     if callable(getattr(given, "complete", None)) and isinstance(getattr(given, "spec", None), str):
         return cast(Model, given)
     if (foreign := as_foreign(given)) is not None:
@@ -124,6 +128,7 @@ def _sayable(make: Callable[..., Model], code_only: tuple[str, ...]) -> Callable
     def _made(*args: Any, **options: Any) -> Model:
         return make(*args, **options)
 
+    # As types and not as text, for `build` converts options by them.
     signature = inspect.signature(make, eval_str=True)
     kept = [parameter for name, parameter in signature.parameters.items() if name not in code_only]
     _made.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
@@ -141,10 +146,12 @@ def _own(spec: Spec, text: str) -> Model:
         found = getattr(found, part)
     if isinstance(found, type):
         with Foreign(f"making {spec.name}:{spec.bare}"):
+            # Only a class is called with options, since a function is the model and is called with prompts.
             made = build(Spec(f"{spec.name}:{spec.bare}", None, spec.options), found)
         return as_model(made)
     if spec.options:
         raise UsageError(f"{spec.name}:{spec.bare} is no class, so it takes no options", remedy="leave them out")
+    # Otherwise it would be read as a spec, and a module's text could name any model.
     if isinstance(found, str):
         raise UsageError(f"{spec.name}:{spec.bare} is a text, not a model", remedy="name a class, function or model")
     return as_model(found)
@@ -155,8 +162,10 @@ def _module(spec: Spec, text: str) -> Any:
         return importlib.import_module(spec.name)
     except ModuleNotFoundError as error:
         absent = error.name or ""
+        # The module is there, and what it imports is not.
         if spec.name != absent and not spec.name.startswith(f"{absent}."):
             raise UsageError(f"model {text!r} needs {absent!r}", remedy=f"install {absent}") from error
+        # A single word is rather a misspelt model than a module.
         if "." not in spec.name:
             raise _unknown(spec) from None
         raise UsageError(
@@ -166,6 +175,7 @@ def _module(spec: Spec, text: str) -> Any:
 
 
 def _unknown(spec: Spec) -> UsageError:
+    # What has a remedy cannot be made of a spec, and so is no suggestion.
     error = unknown("model", spec.name, (name for name, entry in MODELS.items() if not entry.remedy))
     error.remedy += "; one of your own is written package.module:name"
     return error

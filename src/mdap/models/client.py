@@ -41,6 +41,7 @@ class Mailbox:
     def answer(self, token: str, text: str) -> bool:
         """Give the draw with this token its answer; False where no such draw is open (any more)."""
         waiting, reply = self._waiting.pop(token, (None, None))
+        # Done: its asker was cancelled in this very turn, and has not taken the draw back yet.
         if waiting is None or reply is None or reply.done():
             return False
         reply.set_result(text)
@@ -50,6 +51,7 @@ class Mailbox:
         """Return whether a draw is open, once one is, none will be any more, or `seconds` have passed."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
+                # A loop, for a draw that was news may be taken back before this wakes up.
                 while not self._waiting and not self._is_closed:
                     self._news.clear()
                     await self._news.wait()
@@ -69,6 +71,7 @@ class Mailbox:
         try:
             return await reply
         finally:
+            # Also after a cancellation: whoever hands in answers must not be shown a draw that nobody waits for.
             self._waiting.pop(token, None)
 
 

@@ -26,6 +26,7 @@ class Factory(Protocol):
         """Return the model; raises UsageError, before any call, for what no call could be made with."""
 
 
+# One body for all: five signatures that are to stay alike would drift apart.
 def _factory(name: str) -> Factory:
     def _make(
         model: str,
@@ -39,6 +40,7 @@ def _factory(name: str) -> Factory:
         return ChatCompletions(link(name, model, base_url, api_key, timeout, logprobs, record_http, replay_http))
 
     server = SERVERS[name]
+    # Tracebacks and help would otherwise call all of them _make.
     _make.__name__ = _make.__qualname__ = name
     _make.__doc__ = f"Return a model behind {name}, at {server.base_url} by default; its key is {server.keys[0]}."
     return _make

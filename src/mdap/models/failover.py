@@ -63,6 +63,7 @@ class Failover(Several):
         """Answer with the first model that does not rest; raises ModelError, to be tried again, while one is left."""
         number = self._next()
         model, breaker = self.models[number], self._breakers[number]
+        # Its rest is over, yet it is not taken back before a call has shown that it answers.
         is_try = breaker.is_open and not breaker.rests
         if is_try:
             breaker.is_tried = True
@@ -75,6 +76,7 @@ class Failover(Several):
                 raise ModelError(error.message, kind=error.kind, status=error.status, retry_after=0.0) from error
             raise
         finally:
+            # A try that is cancelled ends here, too; left marked, it would be the last that the model ever gets.
             if is_try:
                 breaker.is_tried = False
         if breaker.is_open:
@@ -111,16 +113,19 @@ class Failover(Several):
                 breaker.rests -= 1
             elif not breaker.is_tried:
                 return number
+        # All rest. A model that was rejected would reject again (a wrong key, say); the last of the others may be back.
         taken = [number for number, breaker in enumerate(self._breakers) if not breaker.is_rejected]
         return taken[-1] if taken else len(self.models) - 1
 
     def _fails(self, number: int, error: ModelError, *, is_try: bool) -> None:
         breaker = self._breakers[number]
+        # The last case: a call that was on its way when the model was left tells nothing new of it.
         if error.status == 429 or error.kind == "adapted" or (breaker.is_open and not is_try):
             return
         breaker.failed += 1
         if error.retryable and breaker.failed < FAILURES and not is_try:
             return
+        # Before the rest begins, which sets it to zero.
         count = breaker.failed
         breaker.is_rejected = not error.retryable
         breaker.rest()

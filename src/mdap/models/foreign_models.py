@@ -60,6 +60,7 @@ class _Foreign(Adaptive):
 
     def __init__(self, spec: str, name: str) -> None:
         self.spec = spec
+        # The library may ask any vendor, so nothing counts but careful defaults and what is known of the family.
         self.profile = profile_of("openai", name, own_address=False)
 
     def __repr__(self) -> str:
@@ -67,6 +68,7 @@ class _Foreign(Adaptive):
 
     async def complete(self, request: Request) -> Response:
         """Make one call; raises ModelError to be tried again, or ModelRejected, with the library's words."""
+        # As it is when the call is written: it may narrow meanwhile, and a refusal is about what was sent.
         profile = self.profile
         with _Border(self, profile, request):
             return self._read(await self._call(request, self._settings(request, profile)))
@@ -143,6 +145,7 @@ class PydanticAI(_Foreign):
     def _read(self, reply: Any) -> Response:
         usage = getattr(reply, "usage", None)
         return Response(
+            # Thoughts and calls of tools are parts, too, and no part of what is voted on.
             "".join(part.content for part in reply.parts if part.part_kind == "text"),
             _finish(getattr(reply, "finish_reason", None)),
             None
@@ -174,12 +177,14 @@ _FINISH: Mapping[str, Finish] = {"length": "length", "content_filter": "refusal"
 
 
 def _finish(reason: str | None) -> Finish:
+    # What was written until then is not the model's answer, so it must not be voted on.
     if reason == "error":
         raise ModelError("the reply was given up: finish reason error", kind="aborted")
     return _FINISH.get(reason or "", "stop")
 
 
 def _count(usage: Any, details: str, name: str) -> int:
+    # Not every version, and not every vendor behind it, counts these; None means the same as absent.
     return getattr(getattr(usage, details, None), name, None) or 0
 
 
@@ -199,6 +204,7 @@ class _Border:
     def _translated(self, error: Exception) -> ModelError:
         status = getattr(error, "status_code", None)
         words = f"{type(error).__name__}: {redacted(str(error))}"
+        # Both libraries put the status of HTTP there; what has none did not come from a server.
         if isinstance(status, int):
             return self._refused(status, words)
         message = f"{self._model.spec} raised {words}"
@@ -209,6 +215,7 @@ class _Border:
     def _refused(self, status: int, words: str) -> ModelError:
         sent = ["seed"] * self._profile.seed
         sent += ["temperature"] * (self._profile.temperature and self._request.temperature is not None)
+        # Of the body only the words are left by now, so it is by them that a parameter is recognised.
         if status in (400, 422) and (name := refused_parameter(Told(words), sent)) is not None:
             adapted = self._model.adapted(name, self._profile, words, status)
             if adapted is not None:

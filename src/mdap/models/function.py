@@ -36,6 +36,7 @@ class Function:
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self._wants_request = _wants_request(ask)
+        # The second is for objects: one with an async `__call__` is no coroutine function itself.
         self._is_async = inspect.iscoroutinefunction(ask) or inspect.iscoroutinefunction(type(ask).__call__)
         self.spec = _name(ask)
 
@@ -47,6 +48,7 @@ class Function:
         given: Any = request if self._wants_request else text_of(request.messages)
         with _Blamed(self.spec):
             said = self._ask(given) if self._is_async else await _in_thread(self._ask, given)
+            # A lambda that returns a coroutine looks like a plain function until it is called.
             if inspect.isawaitable(said):
                 said = await said
         if isinstance(said, str):
@@ -82,6 +84,7 @@ def _wants_request(ask: Ask) -> bool:
     except ValueError:  # some that are written in C have none
         return False
     try:
+        # Now: at the first call it would look like a failure of the model, and a run would have begun.
         signature.bind("prompt")
     except TypeError as error:
         raise UsageError(
@@ -95,6 +98,7 @@ def _wants_request(ask: Ask) -> bool:
 
 
 def _name(ask: Ask) -> str:
+    # Objects and partials have no name of their own, so that of their class stands for them.
     named = ask if hasattr(ask, "__qualname__") else type(ask)
     return f"{named.__module__}:{named.__qualname__}"
 
@@ -110,6 +114,7 @@ class _Blamed:
 
     def __exit__(self, _kind: type | None, error: BaseException | None, _traceback: TracebackType | None) -> None:
         if isinstance(error, ModelError):
+            # The class is ours, but the words are the callable's, and may repeat a key.
             error.message = redacted(error.message)
         if not isinstance(error, Exception) or isinstance(error, ModelError):
             return
@@ -127,6 +132,7 @@ def _error(message: str, *, kind: str, again: bool) -> ModelError:
 
 
 async def _in_thread(ask: Ask, given: Any) -> Any:
+    # Context variables stay behind in the caller's thread, and tracing rests on them.
     context = contextvars.copy_context()
 
     def _call() -> Any:
@@ -146,6 +152,7 @@ class _ThreadEach(Executor):
         future: Future[Any] = Future()
 
         def _work() -> None:
+            # Cancelled before the thread came to run: nobody wants the reply, so it is not asked for.
             if not future.set_running_or_notify_cancel():
                 return
             try:

@@ -42,6 +42,7 @@ class GenerateContent(Remote):
         """Return the path of the endpoint; the model is part of it."""
         # Base URLs are in use with the version and without it; tuned models have a collection of their own.
         version = "" if self.base_url.endswith(("/v1beta", "/v1")) else "/v1beta"
+        # quote leaves slashes alone, and so the collection in front of the name.
         name = self.model if self.model.startswith(("models/", "tunedModels/")) else f"models/{self.model}"
         return f"{version}/{quote(name)}:generateContent"
 
@@ -54,6 +55,7 @@ class GenerateContent(Remote):
         config = _Config(request.max_tokens)
         if profile.temperature and request.temperature is not None:
             config.temperature = request.temperature
+        # One seed cannot be that of several draws.
         if profile.seed and n == 1:
             config.seed = request.seed
         if n > 1:
@@ -61,6 +63,7 @@ class GenerateContent(Remote):
         if self.logprobs and profile.logprobs:
             config.response_logprobs = True
         if request.schema is not None and profile.json_schema:
+            # A schema counts only beside this media type; alone it is refused.
             config.response_mime_type = "application/json"
             config.response_json_schema = request.schema
         said = [message for message in request.messages if message.role != "system"]
@@ -75,17 +78,20 @@ class GenerateContent(Remote):
         generated = _decode(body)
         usage, id, model = _usage(generated.usage_metadata), generated.response_id or "", generated.model_version or ""
         if generated.candidates:
+            # Slots are filled in the order of the index, which is left out where it is 0, as Protocol Buffers do.
             ordered = sorted(generated.candidates, key=lambda candidate: candidate.index)
             return [_response(candidate, usage, id, model) for candidate in ordered]
         # The prompt itself was refused, so there is no candidate that could say so.
         if generated.prompt_feedback is not None and generated.prompt_feedback.block_reason:
             return [Response("", "refusal", usage, id, None, model)]
         if generated.error is not None:
+            # Codes in the body are those of HTTP; what has none is taken for a 500, and asked again.
             code = generated.error.get("code") if isinstance(generated.error, dict) else None
             return code if isinstance(code, int) and 400 <= code < 600 else 500
         raise ValueError("it has no candidates")
 
 
+# Written and read: omit_defaults keeps `thought`, a field of replies, out of requests.
 class _Part(msgspec.Struct, gc=False, omit_defaults=True):
     text: str | None = None
     thought: bool = False
@@ -170,6 +176,7 @@ def _content(message: Message) -> _Content:
 
 def _response(candidate: _Candidate, usage: Usage | None, id: str, model: str) -> Response:
     parts = candidate.content.parts if candidate.content is not None else None
+    # Thoughts come as parts of the same content, and are not voted on.
     text = "".join(part.text or "" for part in parts or () if not part.thought)
     chosen = candidate.logprobs_result.chosen_candidates if candidate.logprobs_result is not None else None
     logprob = None if chosen is None else sum(token.log_probability or 0.0 for token in chosen)
@@ -177,6 +184,7 @@ def _response(candidate: _Candidate, usage: Usage | None, id: str, model: str) -
 
 
 def _usage(usage: _Usage | None) -> Usage | None:
+    # None where nothing was reported, never zero: a call whose cost is not known must not read as a free one.
     if usage is None or (usage.prompt_token_count is None and usage.candidates_token_count is None):
         return None
     thought = usage.thoughts_token_count or 0

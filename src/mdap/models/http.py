@@ -105,9 +105,11 @@ class Endpoint:
         return await self._tape.call(method, url.path, body, lambda: self._send(method, url, body, kind, most))
 
     async def _send(self, method: str, url: URL, body: bytes, kind: str = "", most: int = MAX_BODY) -> Reply:
+        # A connection belongs to the loop that opened it, and a program may run one loop after another.
         line = self._lines.get(asyncio.get_running_loop()) or self._open()
         try:
             with line.deadlines.begin():
+                # Only what a run sends by the thousand has a way of its own; see docs/decisions/0006.
                 if url is self.url and len(body) < _LARGE:
                     status, headers, whole = await line.wire.post(body, most)
                 else:

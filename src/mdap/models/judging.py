@@ -15,9 +15,12 @@ class Judging:
 
     def __init__(self, voter: Model, judge: Model) -> None:
         self.spec = voter.spec
+        # The spec is the voter's alone, so it is here that the judge gets into the fingerprint.
         self.identity = f"{getattr(voter, 'identity', voter.spec)}; groups judged by {judge.spec}"
         self._voter = voter
         self._judge = judge
+        # Only where the voter has it, for its presence means that a model wants its task. The judge is left as it is:
+        # it is asked about candidates, never about states.
         if hasattr(voter, "bind"):
             self.bind = lambda task: Judging(voter.bind(task), judge)
 

@@ -14,6 +14,8 @@ class Mixture(Several):
 
     sign = MIXED
     flag = "--mix"
+    # Read back from a spec, a mixture within a mixture would be a flat one with other turns, and a fallback within it
+    # would be that of the whole.
     refused = (MIXED, ELSE)
 
     async def complete(self, request: Request) -> Response:

@@ -61,6 +61,7 @@ class ChatCompletions(Remote):
             max_tokens=request.max_tokens if named else msgspec.UNSET,
             max_completion_tokens=msgspec.UNSET if named else request.max_tokens,
         )
+        # One seed cannot be that of several draws.
         if profile.seed and n == 1:
             body.seed = request.seed
         if profile.temperature and request.temperature is not None:
@@ -70,6 +71,7 @@ class ChatCompletions(Remote):
         if self.logprobs and profile.logprobs:
             body.logprobs = True
         if request.schema is not None and profile.json_schema:
+            # By identity: comparing schemas at each call is what this is to spare.
             if request.schema is not self._judged[0]:
                 self._judged = request.schema, is_strict(request.schema)
             told = {"name": "answer", "strict": self._judged[1], "schema": request.schema}
@@ -88,10 +90,12 @@ class ChatCompletions(Remote):
         usage = _usage(completion.usage)
         choices = completion.choices
         if len(choices) > 1:
+            # Slots are filled in the order of the index; in which order servers list their choices is up to them.
             choices = sorted(choices, key=lambda choice: choice.index)
         return [_response(choice, completion, usage) for choice in choices]
 
 
+# gc=False here and below: such records cannot form a ring, and the collector need not look at them call by call.
 class _Body(msgspec.Struct, gc=False):
     model: str
     messages: tuple[Message, ...]
@@ -175,6 +179,7 @@ def _response(choice: _Choice, completion: _Completion, usage: Usage | None) -> 
     reason = (choice.finish_reason or "stop").lower()
     if reason in _BROKEN:
         raise aborted(reason)
+    # A refusal counts wherever it is told: servers write "stop" under one as well.
     finish = "refusal" if refused else _FINISH.get(reason, "stop")
     logprob = None
     if choice.logprobs is not None and choice.logprobs.content is not None:
@@ -186,12 +191,15 @@ def _text(message: _Message) -> tuple[str, bool]:
     content = message.content
     if isinstance(content, list):
         refused = "".join(part.refusal or "" for part in content)
+        # Parts of other types are thoughts, and no part of what is voted on.
         content = "".join(part.text or "" for part in content if part.type == "text")
         return content or refused, bool(refused or message.refusal)
+    # Without content its words are the text, so that a reader of the journal sees why there is no answer.
     return content or message.refusal or "", bool(message.refusal)
 
 
 def _usage(usage: _Usage | None) -> Usage | None:
+    # None where nothing was reported, never zero: a call whose cost is not known must not read as a free one.
     if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):
         return None
     prompted, completed = usage.prompt_tokens_details, usage.completion_tokens_details

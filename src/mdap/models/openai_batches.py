@@ -18,6 +18,7 @@ from mdap.models.remote import Remote
 MOST, MOST_BYTES = 50_000, 190_000_000
 """Requests of a batch, and bytes of its file (200 MB less what frames it), at most."""
 
+# The vendor wants it so in every line, whatever the base URL ends in.
 _ENDPOINT = "/v1/chat/completions"
 
 
@@ -35,6 +36,7 @@ class OpenAIBatches:
         content = b"\n".join(lines) + b"\n"
         # Drawn from the content, so that a recorded upload is known again.
         boundary = blake2b(content, digest_size=16).hexdigest().encode()
+        # Written by hand: the forms of aiohttp draw a boundary at random.
         form = _form(boundary, content)
         kind = f"multipart/form-data; boundary={boundary.decode()}"
         reply = await self._model.send("POST", "/files", form, kind=kind)
@@ -49,18 +51,22 @@ class OpenAIBatches:
     async def look(self, batch: str) -> Standing:
         """Return how a batch stands; raises ModelRejected for one that failed as a whole."""
         found = await self._found(batch)
+        # The file was refused before anything ran: waiting, or sending the same again, would change nothing.
         if found.status == "failed":
             told = "; ".join(error.message for error in found.errors.data[:3]) if found.errors else "no reason given"
             raise ModelRejected(f"the batch {batch} failed: {told}", kind="batch", remedy="see what the server says")
         counts = found.request_counts
         done = counts.completed + counts.failed
         return Standing(
-            found.status in ("completed", "expired", "cancelled"), f"{found.status}, {done:,} of {counts.total:,} done"
+            # A batch that expired or was cancelled has ended, too, and holds the replies that came in time.
+            found.status in ("completed", "expired", "cancelled"),
+            f"{found.status}, {done:,} of {counts.total:,} done",
         )
 
     async def results(self, batch: str) -> dict[str, Reply | ModelError]:
         """Return what became of each request, by its custom id, of a batch that has ended."""
         found, results = await self._found(batch), dict[str, Reply | ModelError]()
+        # Requests that failed stand in a file of their own, and either file is absent where nothing would be in it.
         for file in (found.output_file_id, found.error_file_id):
             if file:
                 reply = await self._model.send("GET", f"/files/{file}/content", most=MOST_RESULTS)

@@ -63,9 +63,11 @@ def undecided_by_votes(law: Law, k: int, rounds: int) -> list[float]:
 
 def undecided_by_samples(law: Law, k: int, rounds: int) -> list[float]:
     """Return the share of steps that ahead-by-k leaves undecided after 1, 2 ... `rounds` samples, flagged or not."""
+    # Before any vote every step is open.
     open_after = [1.0, *undecided_by_votes(law, k, rounds)]
     return [
         math.fsum(
+            # Flags fall on samples whatever their votes would be, so each choice of the flagged ones is as likely.
             math.comb(samples, votes) * law.flags.moment(samples - votes, votes) * open_after[votes]
             for votes in range(samples + 1)
         )
@@ -75,6 +77,7 @@ def undecided_by_samples(law: Law, k: int, rounds: int) -> list[float]:
 
 def wrong_decisions(law: Law, k: int, rounds: int = 60) -> float:
     """Return the share of steps that ahead-by-k decides wrongly within `rounds` votes."""
+    # fsum, for what is wanted is a small tail beside terms that are larger by many orders of magnitude.
     return math.fsum(
         paths * law.wrong.moment(sum(tally[1:]), tally[0])
         for tally, paths in _races(law.split, k, rounds)[1].items()
@@ -94,12 +97,14 @@ def _races(split: Sequence[float], k: int, rounds: int) -> tuple[list[dict[Tally
     weights = (1.0, *split)
     undecided: list[dict[Tally, float]] = []
     decided: dict[Tally, float] = defaultdict(float)
+    # By tally alone: whatever a step's rates are, all orders of the same votes have the same chance.
     now: dict[Tally, float] = {(0,) * len(weights): 1.0}
     for _ in range(rounds):
         after: dict[Tally, float] = defaultdict(float)
         for tally, paths in now.items():
             for answer, weight in enumerate(weights):
                 cast = (*tally[:answer], tally[answer] + 1, *tally[answer + 1 :])
+                # The 0 is the second candidate of a law without wrong answers.
                 second, first = sorted((0, *cast))[-2:]
                 (decided if first - second >= k else after)[cast] += paths * weight
         undecided.append(after)

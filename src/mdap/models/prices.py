@@ -39,6 +39,7 @@ def read_prices(given: str | Path | Mapping[str, UnitPrices | Mapping[str, Any]]
     if isinstance(given, str | Path):
         source = Path(given).name
         try:
+            # Prices are exact as they are written; 0.10 read as a float is another number.
             tables = tomllib.loads(Path(given).read_text(encoding="utf-8"), parse_float=Decimal)
         except OSError as error:
             raise UsageError(f"cannot read the prices in {given}: {error.strerror}", remedy="name a file") from None
@@ -54,6 +55,7 @@ def own_price(spec: str, own: Mapping[str, UnitPrices]) -> UnitPrices | None:
     if ":" in spec:
         parsed = parse_spec(spec)
         if parsed.bare is not None:
+            # From the most exact name on: the price of one model at one address comes before its vendor's for all.
             names += [write_spec(parsed.name, {}, bare=parsed.bare), parsed.bare]
         names.append(parsed.name)
     return next((own[name] for name in names if name in own), None)
@@ -87,12 +89,14 @@ def looked_up(spec: str) -> UnitPrices | None:
 def _of_list(listed: Any, source: str) -> UnitPrices | None:
     names = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
     told = [getattr(listed, name, None) for name in names]
+    # A price for each request comes on top of those for tokens, so they would come out too low: rather no price.
     if told[0] is None or told[1] is None or getattr(listed, "requests_kcount", None):
         return None
     # A tier holds for all tokens of a call that reads so many, and different prices can change at different lengths.
     starts = sorted({tier.start for price in told for tier in getattr(price, "tiers", ())}, reverse=True)
     long: UnitPrices | None = None
     long_from = 0
+    # From the longest on, since each price holds that of the prompts which are longer still.
     for start in [*starts, 0]:
         at = [_at(price, start) for price in told]
         assert at[0] is not None
@@ -122,6 +126,7 @@ def _prices(name: str, table: UnitPrices | Mapping[str, Any], source: str) -> Un
         word = "is unknown" if wrong[0] in table else "is missing"
         raise UsageError(f"the price of {name!r}: {wrong[0]!r} {word}", remedy=f"write {_EXAMPLE}, or free = true")
     try:
+        # By way of text, for a float that a program gives means what it is shown as.
         amounts = {key: Decimal(str(value)) for key, value in table.items()}
     except ArithmeticError:
         raise UsageError(f"the price of {name!r} holds what is no number", remedy=f"write {_EXAMPLE}") from None

@@ -45,6 +45,7 @@ def read_report(report: Report | str | Path) -> Report:
     if isinstance(report, Report):
         return report
     try:
+        # By its type, so that a file of another sort is refused here and not in the middle of a run.
         return msgspec.json.decode(Path(report).read_bytes(), type=Report)
     except (OSError, ValueError) as error:
         raise UsageError(
@@ -55,9 +56,11 @@ def read_report(report: Report | str | Path) -> Report:
 
 def take_over(models: Sequence[Any], report: Report) -> None:
     """Let the models that a report is about have what it found; raises UsageError where it is about none of them."""
+    # By the whole spec: the same name at another address may be another program.
     found = [model for model in models if model.spec == report.model and hasattr(model, "profile")]
     if not found:
         asked = ", ".join(model.spec for model in models)
         raise UsageError(f"the probe was of {report.model}, and the run asks {asked}", remedy="probe the run's model")
     for model in found:
+        # Set and not adapted: a probe also finds out what a model takes although its profile says no.
         model.profile, model.repeats = report.profile, report.repeats

@@ -15,6 +15,7 @@ from mdap.models.probed import Finding, Report
 from mdap.models.profiles import Profile, Server
 from mdap.protocols import Clock
 
+# Three free replies; one call each for several replies, log-probabilities and a schema; two with the padding.
 CALLS = 8
 """Calls of a probe where nothing is refused and nothing fails."""
 MOST_CALLS = 24
@@ -69,6 +70,7 @@ async def probe(model: Probed, clock: Clock | None = None) -> Report:
     It makes `CALLS` calls, more where the server refuses a parameter or is busy, never more than `MOST_CALLS`.
     """
     caller = _Caller(model, clock or LoopClock())
+    # First of all, so that what is refused here is left out of the calls that follow.
     first, again, other = await _free_replies(caller)
     findings = (
         _judge_temperature(model.profile),
@@ -95,6 +97,7 @@ def judge_seed(first: Response, again: Response, other: Response, *, is_sent: bo
         return Finding("seed", None, "replies were empty")
     if first.text != again.text:
         return Finding("seed", False, "the same seed gave another reply")
+    # It may respect seeds all the same; what is behind replies that are all alike is for `judge_repeats` to say.
     if first.text == other.text:
         return Finding("seed", None, "all replies were equal, with the same seed and with another")
     return Finding("seed", True, "the same seed gave the same reply, another seed another")
@@ -109,6 +112,7 @@ def judge_repeats(*replies: Response) -> Finding:
         return Finding("repeats", True, "two replies have the same id")
     if not all(reply.text for reply in replies):
         return Finding("repeats", None, "replies were empty")
+    # All three: two of them share a seed, and are rightly alike where it is respected.
     if len({reply.text for reply in replies}) == 1:
         return Finding(
             "repeats", True, f"free replies at temperature {TEMPERATURE} were equal: a cache, or no sampling at all"
@@ -135,6 +139,7 @@ def _length(entry: dict[str, Any]) -> int | None:
     inner = entry.get("default_generation_settings")
     holders = (entry, inner if isinstance(inner, dict) else {})
     told = (holder.get(name) for holder in holders for name in _CONTEXTS)
+    # By its very type: True is an int to isinstance.
     return next((length for length in told if type(length) is int and length > 0), None)
 
 
@@ -152,6 +157,7 @@ _CONTEXTS = (
 
 def _names(entry: dict[str, Any]) -> set[str]:
     found = {str(entry[name]) for name in ("id", "name", "model", "key") if name in entry}
+    # Google lists its models as models/NAME, and is asked for NAME.
     return found | {name.removeprefix("models/") for name in found}
 
 
@@ -170,8 +176,10 @@ class _Caller:
 
     async def ask(self, text: str, *, seed: int, schema: Any = None, n: int = 1) -> list[Response]:
         """Return the replies to one prompt; none, where `n` was refused."""
+        # No digest: a server is sent messages alone, and nothing here goes into a journal.
         prompt = Prompt((Message("user", text),), digest="")
         request = Request(prompt, Draw(0, 0), seed, TEMPERATURE, MAX_TOKENS, None, schema)
+        # An adaptation may take `n` away, and then nothing is left to be asked.
         while n == 1 or self.model.profile.n:
             if self.calls == MOST_CALLS:
                 raise ModelRejected(f"{MOST_CALLS} calls did not tell", remedy="probe it when the server is less busy")
@@ -190,6 +198,7 @@ class _Caller:
         return []
 
     async def _wait(self, error: ModelError) -> None:
+        # Neither a wait nor a failure: the next call is written without what was refused.
         if error.kind == "adapted":
             return
         self._waits += 1
@@ -200,6 +209,7 @@ class _Caller:
 
 async def _free_replies(caller: _Caller) -> list[Response]:
     known = caller.model.profile
+    # Tried whatever the profile says: profiles age, and a probe is how one finds out.
     caller.claim(temperature=True, seed="seed" in caller.model.writes)
     try:
         return [(await caller.ask(_FREE, seed=seed))[0] for seed in (1, 1, 2)]
@@ -228,6 +238,7 @@ async def _several(caller: _Caller) -> Finding:
         return Finding("n", False, "refused")
     if len(replies) < 2:
         return Finding("n", False, "ignored: one reply came where two were asked for")
+    # Equal ones would be one vote that is counted twice.
     if replies[0].text == replies[1].text:
         return Finding("n", False, "two replies came from one call, but equal ones")
     return Finding("n", True, "two different replies came from one call")
@@ -237,6 +248,7 @@ async def _logprobs(caller: _Caller) -> Finding:
     if "logprobs" not in caller.model.writes:
         return Finding("logprobs", False, "the dialect has none")
     caller.claim(logprobs=True)
+    # Lent for one call: whether log-probabilities are asked for is the user's to say.
     asked, caller.model.logprobs = caller.model.logprobs, True
     try:
         (reply,) = await caller.ask(_FREE, seed=4)
@@ -256,6 +268,7 @@ async def _structured(caller: _Caller) -> Finding:
         return Finding("json_schema", False, error.message)
     if not caller.model.profile.json_schema:
         return Finding("json_schema", False, "refused")
+    # A reply that was cut off does not conform either, which says nothing of the schema.
     if reply.finish != "stop":
         return Finding("json_schema", None, f"the reply ended with {reply.finish}")
     try:
@@ -271,9 +284,11 @@ class _Shaped(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def _caching(caller: _Caller) -> Finding:
+    # Two seeds, for the same body twice might be answered by a cache of replies, which is another matter.
     replies = [(await caller.ask(PADDING + _FREE, seed=seed))[0] for seed in (6, 7)]
     if any(reply.usage is None for reply in replies):
         return Finding("caches", None, "no usage was reported")
+    # The larger one: soon after another probe even the first prompt is cached already.
     cached = max(reply.usage.cached for reply in replies if reply.usage)
     return Finding("caches", cached > 0, f"{cached:,} tokens of a prompt seen before were reported as cached")
 

@@ -23,6 +23,7 @@ class Profile(msgspec.Struct, frozen=True):
     and from what.
     """
 
+    # Tried where nothing is known: votes differ by these two, and a refusal is adapted to. The others wait to be known.
     temperature: bool = True
     seed: bool = True
     n: bool = False
@@ -59,6 +60,7 @@ class Profile(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, **{_FIELDS.get(name, name): False})
 
 
+# Both ways, for a proxy may know the older name alone. Google's has no other, so it is not here.
 _OTHER = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 _FIELDS = {"response_format": "json_schema"}
 
@@ -111,6 +113,7 @@ SERVERS: Mapping[str, Server] = MappingProxyType(
                 "openai",
                 "https://api.openai.com/v1",
                 ("OPENAI_API_KEY",),
+                # Not what the vendor's own models take: by a base URL many other programs are reached under this name.
                 Profile(),
                 needs_key=True,
                 base_variable="OPENAI_BASE_URL",
@@ -232,6 +235,7 @@ def _gemini(*, n: bool, logprobs: bool) -> Profile:
 # The first that fits holds, so the special stands before the general.
 FAMILIES: tuple[Family, ...] = (
     Family("openai", "gpt-5...", r"gpt-5", _reasoning(400_000)),
+    # The end belongs to it: names that only begin with the same letter and digit are other models'.
     Family("openai", "o1, o3, o4...", r"o[134](-|$)", _reasoning(200_000)),
     Family("openai", "gpt-4.1...", r"gpt-4\.1", _sampling(1_047_576)),
     Family("openai", "gpt-4o...", r"gpt-4o", _sampling(128_000)),
@@ -241,6 +245,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "anthropic",
         "claude 4.1 to 4.6",
+        # No digit may follow: claude-opus-4-20250514 is 4.0, and its date no minor version.
         r"claude-(opus|sonnet|haiku)-4[-.][1-6](\D|$)",
         _claude(temperature=True, context=200_000),
     ),
@@ -279,6 +284,7 @@ def profile_of(server: str, model: str, *, own_address: bool = True) -> Profile:
 
 def family_of(model: str) -> Family | None:
     """Return the family that a model's name belongs to, if it is a known one."""
+    # Routers write vendor/model, and servers of files on this machine whole paths.
     name = model.rpartition("/")[2]
     return next((family for family in FAMILIES if re.match(family.pattern, name)), None)
 
@@ -290,6 +296,7 @@ def _behind(server: str, known: Profile, family: Family) -> Profile:
     proxied = server == "openai" and family.vendor == "openai"
     return msgspec.structs.replace(
         known,
+        # A vendor's own caution is about models that are not known, and this one is.
         temperature=has.temperature and (known.temperature or server == family.vendor),
         seed=known.seed and has.seed,
         n=known.n and has.n,
@@ -303,5 +310,6 @@ def _behind(server: str, known: Profile, family: Family) -> Profile:
 
 def check_model_name(server: str, model: str) -> None:
     """Raise UsageError for a name of a model that no spec could hold."""
+    # In a spec a comma or an equals sign would begin an option.
     if not model or any(c in model for c in ",=") or model != model.strip():
         raise UsageError(f"model name {model!r} is empty or holds a comma, = or outer spaces", remedy=f"{server}:MODEL")

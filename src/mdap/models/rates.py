@@ -51,7 +51,9 @@ class Rates:
     """A law of rates over steps: the parts, and rate 0 on all other steps."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
+        # A part that never happens is what is left over anyway, and has no Beta: its b would be infinite.
         self.parts = tuple(part for part in parts if part.share > 0.0 and part.mean > 0.0)
+        # Each summed anew: ends that are added up one by one drift, and shares that make 1 would leave a gap.
         self._ends = [math.fsum(p.share for p in self.parts[: i + 1]) for i in range(len(self.parts))]
 
     @property
@@ -61,6 +63,7 @@ class Rates:
 
     def moment(self, events: int, others: int) -> float:
         """Return E[x^events (1-x)^others] over all steps."""
+        # On all other steps nothing ever happens, so they count where no event is asked for.
         never = 0.0 if events or not self.parts else max(0.0, 1.0 - self._ends[-1])
         if not self.parts:
             return float(events == 0)
@@ -74,9 +77,11 @@ class Rates:
 
 def beta_quantile(a: float, b: float, u: float) -> float:
     """Return the rate that a share `u` of Beta(a, b) stays below."""
+    # The one Beta with a closed form that is needed, 1 - (1 - u)^(1/b): that of the paper's wrong votes.
     if a == 1.0:
         return -math.expm1(math.log1p(-u) / b)
     low, cell, sums = _table(a, b)
+    # A number close to 1 may meet the very last sum, behind which there is no cell.
     index = min(bisect_right(sums, u), _CELLS) - 1
     logit = low + cell * (index + (u - sums[index]) / (sums[index + 1] - sums[index]))
     return 1.0 / (1.0 + math.exp(-logit))
@@ -90,8 +95,10 @@ def _table(a: float, b: float) -> tuple[float, float, list[float]]:
     the left and exp(-bt) to the right of it; Simpson's rule in each cell.
     """
     peak, width = math.log(a / b), 9.0 * math.sqrt(1.0 / a + 1.0 / b)
+    # Beyond these the tails hold some exp(-40), less than the smallest step between two uniform numbers, 2^-53.
     low, high = min(peak, 0.0) - 40.0 / a - width, max(peak, 0.0) + 40.0 / b + width
     cell = (high - low) / _CELLS
+    # Heights are taken relative to the peak, since those of steep laws would all underflow.
     top = _log_density(a, b, peak)
     heights = [math.exp(_log_density(a, b, low + cell * i / 2) - top) for i in range(2 * _CELLS + 1)]
     sums = [0.0]

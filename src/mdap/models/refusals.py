@@ -44,6 +44,7 @@ def _detailed(text: str, rest: dict[Any, Any]) -> Told:
     wait = None
     for detail in _details(rest.get("details")):
         codes |= {str(detail[name]) for name in ("reason", "error_code") if detail.get(name)}
+        # Protocol Buffers write a duration as seconds with an s.
         if isinstance(delay := detail.get("retryDelay"), str) and re.fullmatch(r"\d+(\.\d+)?s", delay):
             wait = float(delay[:-1])
     return Told(text, frozenset(codes), str(rest.get("param") or ""), wait)
@@ -60,6 +61,7 @@ _QUOTA = frozenset({"insufficient_quota", "billing_error", "enforced_spend_limit
 
 def is_quota(said: Told) -> bool:
     """Say whether an account is used up: a 429 or 400 by its number, but waiting does not fill it."""
+    # Anthropic says this in words alone, under the type of any bad request.
     return bool(said.codes & _QUOTA) or "credit balance is too low" in said.text.lower()
 
 
@@ -102,6 +104,7 @@ def refused_parameter(said: Told, sent: Collection[str]) -> str | None:
     """
     if not said.codes & _CODES and not _NOT_TAKEN.search(said.text.lower()):
         return None
+    # The parameter that the error names comes before those in its words, which may be advice on what to send instead.
     by_name = [name for name in sent if said.parameter.rpartition(".")[2] in _WRITTEN[name]]
     return next(iter([*by_name, *(name for name in sent if _mentions(said.text, name))]), None)
 

@@ -51,8 +51,10 @@ def link(
         raise UsageError(f"timeout {timeout!r} is not above 0", remedy="give seconds, such as 60")
     other = os.environ.get(server.base_variable) if server.base_variable else None
     base = check_base_url(base_url or other or server.base_url)
+    # A key that was copied or read from a file often brings a line end along.
     key = (api_key or next((set_to for n in server.keys if (set_to := os.environ.get(n))), "")).strip()
     played = tape(record_http, replay_http)
+    # A replay makes no calls, and a server at another address may well want no key.
     if not key and server.needs_key and base == server.base_url and replay_http is None:
         variables = " nor ".join(server.keys)
         raise UsageError(
@@ -61,6 +63,7 @@ def link(
             else f"{name}:{model} needs a key, and neither {variables} is set",
             remedy=f"export {server.keys[0]}=..., or point --base-url at a server that needs none",
         )
+    # It becomes a header, in which a line end would begin another one. The message does not show it.
     if not key.isascii() or not key.isprintable() or " " in key:
         raise UsageError(f"the key in {server.keys[0]} holds characters that no key has", remedy="copy it again")
     return Link(server, model, base, key, timeout, logprobs, played)
@@ -85,6 +88,7 @@ class Remote(Adaptive):
         self.base_url = to.base_url
         own = to.base_url == server.base_url
         self.profile = profile_of(server.name, to.model, own_address=own)
+        # The vendor's own address is left out: one model is one spec, whether or not the address was given.
         self.spec = write_spec(
             server.name, {"base_url": None if own else to.base_url, "logprobs": to.logprobs or None}, bare=to.model
         )
@@ -138,6 +142,7 @@ class Remote(Adaptive):
         if not requests:
             return []
         first = requests[0]
+        # What a body holds only once.
         shared = (first.messages, first.temperature, first.max_tokens, first.schema)
         if any((r.messages, r.temperature, r.max_tokens, r.schema) != shared for r in requests):
             raise UsageError("requests with different prompts or temperatures cannot share a call", remedy="send each")
@@ -146,6 +151,8 @@ class Remote(Adaptive):
         got = await self._ask(first, len(requests)) if len(requests) > 1 else [await self.complete(first)]
         if len(got) < len(requests):
             self.narrow("n", "answers one draw where more were asked for")
+        # No usage stays None: only what was reported has been counted with the first. Ids are made to differ, for one
+        # that comes twice is evidence of a cache.
         rest = [
             msgspec.structs.replace(reply, usage=reply.usage and Usage(), id=f"{reply.id}#{index}" if reply.id else "")
             for index, reply in enumerate(got[1 : len(requests)], 1)
@@ -176,6 +183,7 @@ class Remote(Adaptive):
         await self._endpoint.close()
 
     async def _ask(self, request: Request, n: int) -> list[Response]:
+        # Taken once: it may narrow while the call is away, and a refusal is about what was sent.
         profile = self.profile
         return self.replies(await self._endpoint.post(self.write(request, profile, n)), profile, request, n)
 
@@ -191,6 +199,7 @@ class Remote(Adaptive):
             if isinstance(replies, int):
                 raise self._refused(reply._replace(status=replies), profile, request, n)
             if _is_from_cache(reply.headers):
+                # Marked and handed on: whether it stops a run is not for a model to say.
                 return [msgspec.structs.replace(reply, from_cache=True) for reply in replies]
             return replies
         raise failure
@@ -203,6 +212,7 @@ class Remote(Adaptive):
             words = f"{self._endpoint.url}: {self._endpoint.clean(said.text)}"
             if name is not None and (error := self.adapted(name, profile, words, reply.status)) is not None:
                 return error
+        # Before the status is looked at: as a 429 it would be tried again and again, and waiting fills no account.
         if is_quota(said):
             return ModelRejected(
                 f"HTTP {reply.status} from {self._endpoint.url}: {self._endpoint.clean(said.text)}",
@@ -223,6 +233,7 @@ class Remote(Adaptive):
             "response_format": profile.json_schema and request.schema is not None,
             "max_tokens": True,
         }
+        # A dialect without a field for it never sent it, whatever the profile says.
         return tuple(name for name, is_sent in carried.items() if is_sent and name in self.writes)
 
     def _remedy(self, status: int) -> str:

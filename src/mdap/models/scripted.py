@@ -36,12 +36,14 @@ class Scripted:
 
     async def complete(self, request: Request) -> Response:
         """Return, or raise, what stands in the script; raises ModelRejected where nothing stands there."""
+        # Before the reply, for a call that raises was asked as well.
         self.requests.append(request)
         said: Any = self._find(request)
         if callable(said):
             said = said(request)
             if inspect.isawaitable(said):
                 said = await said
+        # Not Exception alone: a script may play a cancellation or a Ctrl-C.
         if isinstance(said, BaseException):
             raise said
         if isinstance(said, str):
@@ -56,8 +58,10 @@ class Scripted:
 
 def _finder(replies: Any) -> Callable[[Request], Any]:
     if isinstance(replies, Mapping):
+        # All of it is looked at now: a wrong type would otherwise show in the middle of a run.
         by_draw = {_checked_key(key): _checked_reply(reply) for key, reply in replies.items()}
         return lambda request: _by_draw(by_draw, request)
+    # A text is a sequence, too, of letters that nobody means as replies.
     if isinstance(replies, Sequence) and not isinstance(replies, str):
         said = [_checked_reply(reply) for reply in replies]
         return _in_order(iter(said), len(said))
@@ -107,6 +111,7 @@ def _checked_key(key: Any) -> Any:
 
 
 def _checked_reply(reply: Any) -> Any:
+    # An exception's class can be called, and would be: it would be handed the request as its message.
     if not isinstance(reply, type) and (isinstance(reply, str | Response | BaseException) or callable(reply)):
         return reply
     raise UsageError(

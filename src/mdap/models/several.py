@@ -28,6 +28,7 @@ class Several:
     def __init__(self, models: Sequence[Model]) -> None:
         if len(models) < 2:
             raise UsageError(f"{len(models)} model is not several", remedy=f"give one more with {self.flag}")
+        # The spec is all that a journal keeps of the models, so it must read back as they were put together.
         for sign in self.refused:
             for model in models:
                 if sign in model.spec:
@@ -59,6 +60,7 @@ class Several:
     def context(self) -> int | None:
         """The most tokens that every one of them takes; None where none of them says."""
         told = [getattr(model, "context", None) or _of_profile(model) for model in self.models]
+        # Any of them may be asked, so a prompt has to fit the smallest.
         return min((tokens for tokens in told if tokens), default=None)
 
     def bind(self, task: Task) -> Self:
@@ -87,6 +89,7 @@ class Several:
         """Take over what an earlier part of the run had learnt."""
         learnt: dict[int, list[str]] = {}
         for told in condition:
+            # At the first space: a member may itself be several, whose words begin with numbers again.
             number, _, word = told.partition(" ")
             learnt.setdefault(int(number), []).append(word)
         for place, words in learnt.items():

@@ -63,6 +63,7 @@ def simulated(
     """
     chances = {"p": p, "hard": hard, "p_hard": p_hard, "flags": flags, "flag_share": flag_share}
     shape = {"wrong": wrong, "flag_shape": flag_shape}
+    # What was not given is left out of the spec, so that one model has one spec.
     given = {name: value for name, value in (chances | shape).items() if value is not None}
     _check(preset, given, length, latency, sigma)
     if auc and not 0.5 <= auc < 1.0:
@@ -145,6 +146,7 @@ class Simulated:
 
     def bind(self, task: Task) -> Simulated:
         """Return this model for `task`; raises UsageError naming the methods that the task lacks for it."""
+        # A model that is never wrong has no use for mistakes, and then the task need not name any.
         needed = ["answer", "write", "mistakes"] if self.law.wrong.mean else ["answer", "write"]
         lacking = [name for name in needed if not callable(getattr(task, name, None))]
         if lacking:
@@ -161,6 +163,7 @@ class Simulated:
         """
         second = asked_again(request.messages) if self._auc else None
         if second is not None:
+            # How sure it is depends on the step that the reply was for, so that step's odds are looked up.
             request = msgspec.structs.replace(request, prompt=prompt_of(second[0]))
         step = self._steps.get(request.prompt.digest)
         if step is None:
@@ -221,6 +224,7 @@ class Simulated:
         is_right = step.right is not None and reply == step.right.text
         chance = self._auc if is_right else 1.0 - self._auc
         is_sure = uniforms(b"sure %b %d" % (step.odds.key, seed), 1)[0] < chance
+        # Bayes: how often a reply that is told with this degree is right.
         of_right, of_wrong = (self._auc, 1.0 - self._auc) if is_sure else (1.0 - self._auc, self._auc)
         right, wrong = (1.0 - step.odds.wrong) * of_right, step.odds.wrong * of_wrong
         return right / (right + wrong)
@@ -229,6 +233,7 @@ class Simulated:
         confidence, usage = self._confidence(step, reply.text, seed), reply.usage
         if usage is None or not usage.tokens_out or not confidence:
             return reply
+        # Confidence is read as the mean probability of a token, so the whole has it once for each.
         return msgspec.structs.replace(reply, logprob=usage.tokens_out * math.log(confidence))
 
     def _mistake(self, step: _Step, which: float) -> Response | None:
@@ -309,6 +314,7 @@ class _Step:
 def _law(given: dict[str, Any]) -> Law:
     hard, share = given.get("hard", 0.0), given.get("flag_share", 1.0)
     wrong = [Part(1.0 - hard, 1.0 - given["p"]), Part(hard, 1.0 - given.get("p_hard", 0.55))]
+    # `flags` is a share of all samples, the rate of a part one of the samples within its steps.
     flags = [Part(share, given.get("flags", 0.0) / share, given.get("flag_shape", 0.0))]
     return Law(Rates(flags), Rates(wrong), SPLITS[given.get("wrong", "collide")])
 
@@ -355,6 +361,7 @@ def _check_flags(flags: float, share: float, shape: float) -> None:
 
 def _lognormal(mean: int) -> tuple[int, ...]:
     """256 equally likely lengths with this mean."""
+    # The mean of a lognormal law is its median times exp(sigma^2 / 2).
     median = mean / math.exp(_LENGTH_SIGMA**2 / 2)
     return tuple(round(median * math.exp(_LENGTH_SIGMA * _NORMAL.inv_cdf((i + 0.5) / 256))) for i in range(256))
 

@@ -25,6 +25,7 @@ _LINE = re.compile(r'^Append the line "(.*)"$')
 _MOST = re.compile(r"array of at most (\d+) objects")
 _PART = re.compile(r"^### \w+ \d+(?: of \d+)?\n", re.MULTILINE)
 _REMEDY = "ask it by `mdap plan`, `mdap execute` or `mdap do`, with the prompts that ship"
+# What the judges object in these words is what the next proposal avoids when it reads them among its reasons.
 _UNCHANGED, _TOO_MUCH = "the state has not changed", "more was appended than the steps say"
 
 
@@ -73,6 +74,7 @@ class SimulatedPlanner:
                 f"{self.spec} cannot read this prompt: it has no headings of planning",
                 remedy=_REMEDY,
             )
+        # A number of its own for each, so that being cut off has nothing to do with being right.
         luck, which, flagged = uniforms(b"%d %b %d" % (self._seed, request.prompt.digest.encode(), request.seed), 3)
         tokens_in = sum(len(message.content) for message in request.messages) // 4
         is_right = luck < (self._judge if role in _JUDGES else self._p)
@@ -80,6 +82,7 @@ class SimulatedPlanner:
             reply = role(parts, _Luck(is_right, which), text)
         except (ValueError, KeyError) as error:
             raise ModelRejected(f"{self.spec} cannot read this prompt: {error}", remedy=_REMEDY) from None
+        # Cut off as a cap does it: half the text, all the tokens.
         if flagged < self._flags:
             return Response(reply[: len(reply) // 2], "length", Usage(tokens_in, request.max_tokens))
         return Response(reply, "stop", Usage(tokens_in, max(1, len(reply) // 4)))
@@ -90,7 +93,9 @@ def _parts(text: str) -> dict[str, str]:
     found = list(_HEADING.finditer(text))
     ends = [*(heading.start() for heading in found[1:]), len(text)][: len(found)]
     return {
-        heading[1]: text[heading.end() + 1 : end].removesuffix("\n\n") for heading, end in zip(found, ends, strict=True)
+        # White space may be part of a state: no more goes than the empty line that the prompt puts between its parts.
+        heading[1]: text[heading.end() + 1 : end].removesuffix("\n\n")
+        for heading, end in zip(found, ends, strict=True)
     }
 
 
@@ -130,6 +135,7 @@ def _another(
     last = len(words) - 1
     wrong = [
         {"task": f'Append the line "{words[other]}"', "requiredSteps": []}
+        # Slips that a planner makes: a step too far, the last one again, the end too soon.
         for other in (first + 1, first - 1, last)
         if 0 <= other <= last and other != first
     ]
@@ -151,6 +157,7 @@ def _judge_steps(parts: dict[str, str], luck: _Luck, _text: str) -> str:
     if wrong is not None:
         return _verdict("No" if luck.is_right else "Yes", _objection(wrong))
     complete = len(there) + len(proposed) == len(words)
+    # Right steps are refused for one thing alone: that they end a plan which is not complete.
     return _verdict("Yes" if luck.is_right is (complete or not ends) else "No", "this is not the end of the plan")
 
 
@@ -200,6 +207,7 @@ def _execute(parts: dict[str, str], luck: _Luck, text: str) -> str:
 
 def _judge_state(parts: dict[str, str], luck: _Luck, text: str) -> str:
     before, after = parts["State before"], parts["State after"]
+    # States are lists of lines here, so one that is JSON begins with a bracket.
     is_json = after.startswith("[")
     right = _after(parts, before, is_json=is_json)
     is_right = _lines(after, is_json=is_json) == right
@@ -212,6 +220,7 @@ def _choose(parts: dict[str, str], luck: _Luck, text: str) -> str:
     right = "\n".join(_after(parts, parts["State before"], is_json=False))
     choice = candidates.index(right) + 1 if right in candidates else 0
     if not luck.is_right:
+        # One more than the right choice up to one less, all the way round, and so never the right one; 0 means none.
         choice = (choice + 1 + int(luck.which * len(candidates))) % (len(candidates) + 1)
     return json.dumps({"choice": choice, "reason": "" if choice else _UNCHANGED}, ensure_ascii=False)
 

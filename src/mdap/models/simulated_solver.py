@@ -90,10 +90,12 @@ class SimulatedSolver:
     async def complete(self, request: Request) -> Response:
         """Answer one request; raises ModelRejected for a prompt of no role that it knows, or of another problem."""
         text = request.messages[-1].content
+        # JSON can hold half of a surrogate pair, which UTF-8 alone refuses to encode.
         digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         mistaken, flagged, which = uniforms(request.seed.to_bytes(8, "little", signed=True) + digest, 3)
         try:
             said = "..." if flagged < self.flags else self._said(text, mistaken, which)
+        # No such section, no such problem, no such role.
         except (KeyError, ValueError, StopIteration) as error:
             raise ModelRejected(
                 f"simulated_solver cannot read what it is asked: {text[:60]!r}",
@@ -109,6 +111,7 @@ class SimulatedSolver:
         if role == "decomposer":
             return json.dumps(mistaken_division(task) if wrong else division(task, self.whole))
         if role == "minimality":
+            # `is not` between two truths: who is wrong says the contrary.
             return _verdict(is_yes=wrong is not is_whole(task, self.whole))
         right = self._right(text, sections)
         if role == "judge":
@@ -155,6 +158,7 @@ def mistaken_division(task: str) -> dict[str, Any]:
     """Return the one wrong division of a problem: something is added to a product, a number is lost of a list."""
     found = _problem(task)
     if isinstance(found, list):
+        # The empty list is there because a merge takes two, as a right division has it.
         return _divided([_to_sort(found[:-1]), _to_sort([])], _MERGE)
     how = "Append 0 zeros to the first result, and add the second."
     return _divided([_to_multiply(*found), _to_multiply(1, 1)], how)

@@ -25,7 +25,9 @@ def is_strict(schema: Any) -> bool:
     """
     if not isinstance(schema, dict) or schema.get("type") != "object" or "anyOf" in schema:
         return False
+    # Counted over the whole schema, not for each object.
     left = _MOST_PROPERTIES
+    # In place of recursion: a schema that a user brings may be deeper than Python's stack.
     pending: list[tuple[Any, int]] = [(schema, 0)]
     while pending:
         part, depth = pending.pop()
@@ -36,6 +38,7 @@ def is_strict(schema: Any) -> bool:
         left -= len(part.get("properties", {}))
         if deeper > _DEEPEST or left < 0:
             return False
+        # References are not followed: what they lead to stands among the definitions, which are looked at here.
         pending += [(inner, deeper) for name in _NAMED for inner in part.get(name, {}).values()]
         pending += [(inner, depth) for inner in part.get("anyOf", [])]
         if "items" in part:

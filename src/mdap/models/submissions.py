@@ -45,12 +45,14 @@ class Submissions:
     def __init__(self, path: str | Path | None = None) -> None:
         self._path = None if path is None else Path(path)
         self._intents: dict[str, _Line] = {}
+        # What this process asked for. Only `close_all` forgets a batch, so that the next process finds it after a kill.
         self._taken: set[tuple[str, str]] = set()
         for line in self._stored():
             self._fold(line)
 
     def intend(self, requests: Mapping[str, str]) -> str:
         """Return a name for a batch that is about to be submitted; it is on disk before this returns."""
+        # At random and not counted, since several processes may append to one file.
         intent = secrets.token_hex(6)
         self._write(_Line(intent, requests=dict(requests)))
         self._taken |= {(intent, id) for id in requests}
@@ -71,6 +73,7 @@ class Submissions:
 
     def forget(self) -> None:
         """Forget every batch, those of other processes too."""
+        # A copy, for `close` takes them out one by one.
         for intent in [*self._intents]:
             self.close(intent)
 
@@ -80,6 +83,7 @@ class Submissions:
         The batch is empty where nobody knows whether it was ever made. None: the request is in no batch.
         """
         for intent, line in self._intents.items():
+            # By its bytes as well as its place: a prompt that was changed since is another request.
             if line.requests.get(id) == digest and (intent, id) not in self._taken:
                 self._taken.add((intent, id))
                 return intent, line.batch

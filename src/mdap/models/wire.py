@@ -27,7 +27,9 @@ class Wire:
         self._connector = connector
         # It says what to connect to, and fills in the headers that every request has.
         self._request = aiohttp.ClientRequest("POST", url, headers=headers, loop=loop)
+        # Made without a body, the request says a length of 0; the true one follows with each call.
         told = [f"{name}: {value}" for name, value in self._request.headers.items() if name != "Content-Length"]
+        # The library refuses these when it writes headers, and here they are written without it.
         if any(end in line for line in told for end in "\r\n\0"):
             raise ValueError("a header has more than one line")
         self._head = "\r\n".join([f"POST {url.raw_path_qs} HTTP/1.1", *told, "Content-Length: "]).encode()
@@ -41,8 +43,10 @@ class Wire:
         whole: bytes | None = None
         try:
             protocol, transport = connection.protocol, connection.transport
+            # Closed by the server while it lay in the pool: nothing was sent on it.
             if protocol is None or transport is None or transport.is_closing():
                 raise aiohttp.ServerDisconnectedError
+            # A reply with neither a length nor chunks ends where its connection does.
             protocol.set_response_params(read_until_eof=True)
             transport.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
             message, payload = await protocol.read()
@@ -52,6 +56,7 @@ class Wire:
         except HttpProcessingError as error:
             raise aiohttp.ClientResponseError(self._request.request_info, (), message=error.message) from error
         finally:
+            # What was left unread on it would be taken for the beginning of the next reply.
             if whole is None:
                 connection.close()
             else:

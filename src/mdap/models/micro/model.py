@@ -22,6 +22,7 @@ from mdap.protocols import Task
 
 _TOKEN: Final = {sign: token for token, sign in enumerate(VOCABULARY)}
 _HEAD: Final = 4  # tokens of a move: two digits of the disk, from, to
+# Numbers that one digest gives: `uniforms` makes eight at most.
 _BLOCK: Final = 8
 
 
@@ -58,6 +59,7 @@ class Micro:
         self.identity = f"{write_spec('micro', {'seed': seed})} weights {weights_hash()[:16]}"
         self._network, self._exact = network, NumpyNetwork("float64")
         self._seed, self._batch = seed, batch
+        # By loop, to which futures belong; weakly, so that a loop that is gone takes its queue along.
         self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
@@ -65,6 +67,7 @@ class Micro:
 
     def bind(self, task: Task) -> Micro:
         """Return this model; raises UsageError for a task whose prompts it cannot read."""
+        # The first prompt stands for all: the form stays the same throughout a run.
         given = task.prompt(task.start())
         text = given if isinstance(given, str) else "\n".join(message.content for message in given)
         if reason := _unreadable(text):
@@ -80,6 +83,7 @@ class Micro:
         queue.waiting.append((job, done))
         if not queue.is_watched:
             queue.is_watched = True
+            # Not at once: the draws of a step are asked for in one turn of the loop, and so share a batch.
             loop.call_soon(self._watch, loop, queue, 0)
         await done
         text = "".join(VOCABULARY[token] for token in job.written)
@@ -92,6 +96,7 @@ class Micro:
             raise ModelRejected(f"micro cannot read the prompt: {reason}", remedy=_REMEDY)
         key = b"micro %d %d %b " % (self._seed, request.seed, request.prompt.digest.encode())
         room = CONTEXT - len(text)
+        # For the context and not for the cap: a guess may run past the cap, and its draws are looked at in one array.
         chances = [u for block in range(-(-room // _BLOCK)) for u in uniforms(key + b"%d" % block, _BLOCK)]
         heat = 1.0 if request.temperature is None else request.temperature
         return Job([_TOKEN[sign] for sign in text], chances, min(room, request.max_tokens), heat)

@@ -19,6 +19,7 @@ Tokens: TypeAlias = NDArray[np.int64]  # (rows, length)
 Floats: TypeAlias = NDArray[Any]
 Past: TypeAlias = list[Floats]  # keys and values by layer, each (rows, HEADS, length, WIDTH // HEADS)
 
+# Tokens are numbered in this order, and the weights were trained by it: another order makes other signs of them.
 VOCABULARY: Final = "0123456789>\n"
 CONTEXT: Final = 50  # tokens of prompt and reply together: 25 and 25 at 20 disks
 WIDTH: Final = 64
@@ -42,6 +43,7 @@ SHAPES: Final[dict[str, tuple[int, ...]]] = {
     "head": (WIDTH, len(VOCABULARY)),
 }
 WEIGHTS: Final = Path(__file__).parent / "micro.bin"
+# As in training and in the graph for onnxruntime: weights belong to it.
 EPSILON: Final = 1e-5
 
 

@@ -56,6 +56,7 @@ def write(network: Network, exact: Network, jobs: Sequence[Job], guess: Guess = 
     place: dict[tuple[int, ...], int] = {}
     rows = np.array([place.setdefault(tuple(job.prompt), len(place)) for job in jobs])
     prompts = np.array(list(place))
+    # Of a prompt only what follows its last token is wanted.
     logits, past = network.extend(prompts, no_past(len(prompts)), prompts.shape[1] - 1)
     fronts = [_Front(list(jobs), rows, logits[:, 0], past)]
     while fronts:
@@ -112,6 +113,7 @@ def _kept(exact: Network, jobs: list[Job], logits: Floats, ahead: Tokens) -> Tok
     if not ahead.shape[1]:
         return np.zeros(len(jobs), np.int64)
     agree = _drawn(exact, jobs, logits, ahead.tolist()) == ahead
+    # argmin of truths is the first that is False.
     kept: Tokens = np.where(agree.all(axis=1), ahead.shape[1], agree.argmin(axis=1))
     for job, tokens, count in zip(jobs, ahead.tolist(), kept.tolist(), strict=True):
         until = tokens[:count].index(END) + 1 if END in tokens[:count] else count
@@ -120,6 +122,7 @@ def _kept(exact: Network, jobs: list[Job], logits: Floats, ahead: Tokens) -> Tok
 
 
 def _taken(past: Past, rows: list[int]) -> Past:
+    # Picking rows copies the whole past, and mostly all of them stay where they are.
     if rows == list(range(len(past[0]))):
         return past
     return [array[rows] for array in past]
@@ -157,6 +160,7 @@ def _choose(logits: Floats, chance: Floats, heat: Floats) -> tuple[Tokens, Float
     Inverse of the cumulative distribution; at temperature 0 the favourite, whose lead is in probability at 1.
     """
     warm = heat > 0
+    # In float64 from here on, so that a sum adds nothing to what the backends differ by.
     logits = logits - logits.max(axis=-1, keepdims=True).astype(np.float64)
     mass = np.exp(logits / np.where(warm, heat, 1.0)[..., None]).cumsum(axis=-1)
     total = mass[..., -1]
