@@ -21,6 +21,7 @@ from mdap import api
 from mdap.clock import LoopClock
 from mdap.core.budget import Budget
 from mdap.core.calibrated import Calibration, ModelCalibration
+from mdap.core.epochs import check_tools
 from mdap.core.errors import BudgetReached, FingerprintChanged, JournalError, MdapError, UsageError
 from mdap.core.events import RowSettled, RunEnded, Started
 from mdap.core.fingerprint import differences
@@ -196,6 +197,7 @@ def _taken_up(store: Journal, run: str, source: Source, chosen: _Chosen, changes
     given_rule = chosen.k is None and chosen.rule is None
     rule = suited(choose_rule(None, head.rule) if given_rule else choose_rule(chosen.k, chosen.rule), parts)
     now = fingerprint_of(parts, rule) | {"task": source.task}
+    check_tools(head.id, head.fingerprint, now)
     difference = differences(head.fingerprint, now)
     if difference:
         raise FingerprintChanged(

@@ -19,6 +19,7 @@ import msgspec
 from mdap import api
 from mdap.clock import LoopClock
 from mdap.conduct import Conduct, Staged
+from mdap.core.epochs import check_tools
 from mdap.core.errors import BudgetReached, FingerprintChanged, JournalError, MdapError, Stop, Undecided, UsageError
 from mdap.core.fingerprint import differences
 from mdap.core.history import Resumed, RunHead
@@ -158,7 +159,9 @@ def _taken_up(
     flags = told if chosen.red_flags is None else chosen.red_flags
     casting = cast_roles(ensemble, chosen.model, chosen.roles, rule, flags, chosen.extra_flags, options)
     same = (about["identity"] or origin) | about["tools"]
-    difference = differences(head.fingerprint, _fingerprint(kind, same, casting.told()))
+    now = _fingerprint(kind, same, casting.told())
+    check_tools(head.id, head.fingerprint, now)
+    difference = differences(head.fingerprint, now)
     if difference:
         raise FingerprintChanged(
             f"run {head.id} was started with something else:\n{difference}\n", remedy="begin a new one"

@@ -94,3 +94,12 @@ def test_an_export_has_every_decided_step_by_row_and_is_equal_for_equal_maps(mda
     mdap("map", "rows.jsonl", "--task", "shop:Sum", *words)
     other = next(found["run"] for found in json.loads(mdap("runs", "--json").out) if found["run"] != run)
     assert mdap("export", other).out == mdap("export", run).out
+
+
+@pytest.mark.parametrize("words", [("--accept-changes",), ("--restarts", "3"), ("--probe", "p.toml")])
+def test_a_flag_that_means_nothing_to_a_map_is_refused_at_its_resume(
+    mdap: Terminal, run: str, words: tuple[str, ...]
+) -> None:
+    said = mdap("resume", run, *words)
+    assert said.code == 2
+    assert f"{words[0]} is not for it" in said.err

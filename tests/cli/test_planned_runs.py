@@ -157,3 +157,20 @@ def test_an_undecided_step_can_be_voted_on_by_another_margin_or_overridden(mdap:
     assert mdap("resolve", other, "1", "--row", "0", "--override", "move.json").code == 0
     assert mdap("resume", other).code == 0
     assert mdap("show", other, "--json").json["total"]["steps"] == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--accept-changes",),
+        ("--retry-failed",),
+        ("--probe", "p.toml"),
+        ("--calibration", "c.json"),
+        ("--replay-http", "t.jsonl"),
+    ],
+)
+def test_a_flag_that_means_nothing_to_a_plan_is_refused_at_its_resume(mdap: Terminal, words: tuple[str, ...]) -> None:
+    mdap("plan", "Put: a, b", "--model", "simulated_planner:p=1.0,judge=1.0", "--k", "2", "--budget-calls", "2")
+    said = mdap("resume", "plan", *words)
+    assert said.code == 2
+    assert f"{words[0]} is not for it" in said.err

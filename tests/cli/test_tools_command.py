@@ -114,3 +114,52 @@ def test_tools_are_named_on_the_command_line_and_again_at_a_resume(mdap: Termina
     done = mdap("resume", run, "--max-steps", "9", *tools, "--json")
     assert (done.code, done.json["result"]["sum"]) == (0, 10)
     assert mdap("run", "x", "--model", "y", "--tool", "tests.tool_support:nothing").code == 2
+
+
+TOOLS = ("--tool", "tests.tool_support:look", "--allow", "custom")
+
+
+def test_rows_of_a_map_call_tools_that_are_named_again_at_a_resume(mdap: Terminal) -> None:
+    (mdap.folder / "rows.jsonl").write_text("1\n2\n3\n", encoding="utf-8")
+    words = (
+        "map",
+        "rows.jsonl",
+        "--task",
+        "tests.tool_support:order",
+        "--model",
+        "tests.tool_support:clerk",
+        "--k",
+        "2",
+    )
+    assert "custom, which is not allowed" in mdap(*words, "--tool", "tests.tool_support:look").err
+    stopped = mdap(*words, *TOOLS, "--budget-calls", "9", "-o", "out.jsonl", "--json")
+    assert stopped.code == 4
+    run = stopped.json["run"]
+    without = mdap("resume", run, "--budget-calls", "99")
+    assert without.code != 0
+    assert f"mdap resume {run} --tool MODULE:NAME" in without.err
+    done = mdap("resume", run, "--budget-calls", "99", *TOOLS)
+    assert done.code == 0
+    rows = [json.loads(line) for line in (mdap.folder / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["result"]["sum"] for row in rows] == [10, 10, 10]
+
+
+@pytest.mark.parametrize("command", ["plan", "execute", "do"])
+def test_roles_call_tools_that_are_named_again_at_a_resume(mdap: Terminal, command: str) -> None:
+    (mdap.folder / "plan.json").write_text('["Append the line \\"a\\"", "Append the line \\"b\\""]', encoding="utf-8")
+    prompt = "Put these words on lines of their own: a, b, c"
+    asked = ("plan.json", "--prompt", prompt) if command == "execute" else (prompt,)
+    words = (command, *asked, "--model", "simulated_planner:p=1.0,judge=1.0", "--k", "2", "--batch-size", "1")
+    stopped = mdap(*words, *TOOLS, "--budget-calls", "4", "--json")
+    assert stopped.code == 4
+    run = stopped.json["run"]
+    without = mdap("resume", run, "--budget-calls", "99")
+    assert without.code != 0
+    assert f"mdap resume {run} --tool MODULE:NAME" in without.err
+    assert mdap("resume", run, "--budget-calls", "99", *TOOLS).code == 0
+
+
+def test_a_category_without_a_tool_is_refused(mdap: Terminal) -> None:
+    said = mdap("do", "x", "--model", "simulated_planner", "--allow", "web")
+    assert said.code == 2
+    assert "--allow web without a tool allows nothing" in said.err

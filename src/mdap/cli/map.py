@@ -31,6 +31,7 @@ from mdap.cli.options import (
     given,
 )
 from mdap.cli.tapes import NO_TAPES, Tapes
+from mdap.cli.tool_flags import NO_TOOLS, ToolFlags
 
 if TYPE_CHECKING:
     from mdap.cli.map_report import RowProgress
@@ -85,6 +86,7 @@ def map(
     fixed: Fixed = UNSET,
     place: Place = USUAL_PLACE,
     tapes: Tapes = NO_TAPES,
+    tools: ToolFlags = NO_TOOLS,
     json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -100,6 +102,7 @@ def map(
     words = {**vars(making), **vars(shape), "output": output and output.absolute(), "file": file.absolute()}
     origin = {name: None if value is None else str(value) for name, value in words.items()}
     asked = {"k": k, "rule": rule, "calibration": calibration, **money.options, **given(changeable), **given(fixed)}
+    asked |= tools.given
     return _drive(
         origin,
         with_base_url(model, base_url),
@@ -125,8 +128,8 @@ def is_map(run: str, place: Place) -> bool:
 def resume_map(
     run: str,
     model: str | None,
-    changeable: Changeable,
-    money: Money,
+    base_url: str | None,
+    asked: dict[str, Any],
     place: Place,
     tapes: Tapes = NO_TAPES,
     *,
@@ -135,19 +138,19 @@ def resume_map(
     verbose: int,
     quiet: bool,
 ) -> int:
-    """Go on with a map; return the exit code."""
+    """Go on with a map; `asked` is what is said anew. Return the exit code."""
+    from mdap.cli.base_url import with_base_url
     from mdap.cli.stored import opened
 
     with opened(place) as journal:
         head = journal.head(run)
-    if getattr(changeable, "context", None) is not None:
+    if "context" in asked:
         from mdap.core.errors import UsageError
 
         raise UsageError(f"{head.id} is a map, whose rows have a prompt each", remedy="leave --context out")
-    asked = {**money.options, **given(changeable)}
     return _drive(
         origin_of(head),
-        model or head.model,
+        with_base_url(model or head.model, base_url),
         asked,
         place,
         tapes,

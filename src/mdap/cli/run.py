@@ -149,36 +149,43 @@ def resume(
     from mdap.cli.stored import existing
 
     existing(place)
+    settings = {**given(changeable), **money.options, **tools.given}
+    of_chains = {"--accept-changes": accept_changes, "--probe": probe}
+    of_maps = {"--retry-failed": retry_failed}
+    of_both = {"--calibration": calibration, "--record-http": tapes.record_http, "--replay-http": tapes.replay_http}
+    of_plans = {f"--{name}": True for name in refusals.given}
     if is_map(run, place):
+        _refuse(run, "a map", of_chains | of_plans)
+        settings |= {"calibration": calibration} if calibration is not None else {}
         return resume_map(
-            run, model, changeable, money, place, tapes, again=retry_failed, json=json, verbose=verbose, quiet=quiet
+            run, model, base_url, settings, place, tapes, again=retry_failed, json=json, verbose=verbose, quiet=quiet
         )
     if is_planned(run, place):
-        options = {**given(changeable), **money.options, **refusals.given}
+        _refuse(run, "made of branches", of_chains | of_maps | of_both)
+        settings |= refusals.given
         return resume_planned(
-            run, place, options, model=model, base_url=base_url, json=json, verbose=verbose, quiet=quiet
+            run, place, settings, model=model, base_url=base_url, json=json, verbose=verbose, quiet=quiet
         )
-    _refuse_of_others(run, refusals, retry_failed=retry_failed)
+    _refuse(run, "no plan, and nothing is refused in it", of_plans)
+    _refuse(run, "no map, and has no rows", of_maps)
+    settings |= {"calibration": calibration, "probe": probe, "accept_changes": accept_changes}
 
     def _start(journal: Any, observers: list[Callable[[Any], None]]) -> Coroutine[Any, Any, Any]:
         chosen = model
         if base_url is not None or tapes.is_given:
             chosen = tapes.into(with_base_url(model or journal.head(run).model, base_url))
-        options = {"model": chosen, "calibration": calibration, "probe": probe, **given(changeable), **money.options}
-        again = {**options, **tools.given}
-        return api.resume(run, journal=journal, accept_changes=accept_changes, on_event=observers, **again)
+        return api.resume(run, journal=journal, model=chosen, on_event=observers, **settings)
 
     return drive(_start, place, json=json, verbose=verbose, quiet=quiet)
 
 
-def _refuse_of_others(run: str, refusals: Refusals, *, retry_failed: bool) -> None:
-    """Raise UsageError for flags that only maps and plans have."""
+def _refuse(run: str, what: str, flags: dict[str, Any]) -> None:
+    """Raise UsageError for a flag that was given and means nothing to a run of this sort."""
     from mdap.core.errors import UsageError
 
-    if refusals.given:
-        raise UsageError(f"{run} is no plan, and nothing is refused in it", remedy="leave --restarts or --attempts out")
-    if retry_failed:
-        raise UsageError(f"{run} is no map, and has no rows", remedy="leave --retry-failed out")
+    wrong = [name for name, value in flags.items() if value]
+    if wrong:
+        raise UsageError(f"{run} is {what}: {wrong[0]} is not for it", remedy=f"leave {wrong[0]} out")
 
 
 __all__ = ["resume", "run", "with_base_url"]

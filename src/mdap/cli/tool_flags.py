@@ -39,10 +39,19 @@ class ToolFlags:
     def given(self) -> dict[str, Any]:
         """What the library is told of it; raises UsageError for a tool that is not there or not allowed."""
         if not self.tool:
-            return {}
+            return self._nothing()
         from mdap.tools import READ_ONLY, Toolbox
 
         return {"tools": Toolbox([_imported(name) for name in self.tool], allow=[*READ_ONLY, *(self.allow or ())])}
+
+    def _nothing(self) -> dict[str, Any]:
+        from mdap.core.errors import UsageError
+
+        if self.allow:
+            raise UsageError(
+                f"--allow {self.allow[0]} without a tool allows nothing", remedy="name the tools: --tool MODULE:NAME"
+            )
+        return {}
 
 
 NO_TOOLS = ToolFlags()

@@ -8,16 +8,14 @@ from mdap.core.errors import FingerprintChanged
 from mdap.core.fingerprint import differences
 from mdap.core.history import History
 
+# What a fingerprint calls the tools: of a chain or a map, and of a run of branches.
+TOOLS = ("tools", "origin tools")
+
 
 def is_changed(history: History, before: dict[str, str], now: dict[str, str], *, accept_changes: bool) -> bool:
     """Say whether a run goes on as something else; raises FingerprintChanged where it may not."""
     changed, run = differences(before, now), history.head.id
-    if before.get("tools") != now.get("tools"):
-        # Its states may hold calls that only these tools can make: there is no going on without them.
-        raise FingerprintChanged(
-            f"run {run} was started with other tools:\n{changed}\n",
-            remedy=f"give it those: `mdap resume {run} --tool MODULE:NAME`, or tools=[...]",
-        )
+    check_tools(run, before, now)
     if changed and not accept_changes:
         raise FingerprintChanged(
             f"run {run} was started with something else:\n{changed}\n",
@@ -26,6 +24,18 @@ def is_changed(history: History, before: dict[str, str], now: dict[str, str], *,
     if changed:
         _check_known(history, before, now)
     return bool(changed)
+
+
+def check_tools(run: str, before: dict[str, str], now: dict[str, str]) -> None:
+    """Raise FingerprintChanged for a run whose tools are not those that it was started with.
+
+    Its states may hold calls that only these tools can make: there is no going on without them.
+    """
+    if any(before.get(part) != now.get(part) for part in TOOLS):
+        raise FingerprintChanged(
+            f"run {run} was started with other tools:\n{differences(before, now)}\n",
+            remedy=f"give it those: `mdap resume {run} --tool MODULE:NAME`, or tools=[...]",
+        )
 
 
 def _check_known(history: History, before: dict[str, str], now: dict[str, str]) -> None:
