@@ -64,6 +64,7 @@ class Ballot:
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.counts: dict[Any, int] = {}
+        # The counts alone would not do: windows (esc) and scores (rasc) depend on the order of the votes.
         self.order: list[Any] = []
         self.confidences: list[float | None] = []
         self.rankings: list[Sequence[Any]] = []
@@ -91,6 +92,7 @@ class Ballot:
         """Votes of the first candidate minus those of the second; the second of one candidate has 0."""
         if len(self.counts) < 2:
             return self.first
+        # The last two of the ascending order, from the end.
         first, second = sorted(self.counts.values())[:-3:-1]
         return first - second
 
@@ -102,6 +104,7 @@ class Ballot:
         """
         if self._leading is not None:
             return self._leading(self)
+        # max takes the first of equals and a dict keeps its order: so whoever appeared first leads a tie.
         return max(self.counts, key=self.counts.__getitem__, default=None)
 
     @property
@@ -117,5 +120,7 @@ class Ballot:
     @property
     def tally(self) -> tuple[int, ...]:
         """Votes of the leader, then of the others in the order in which they appeared."""
+        # A copy, since the leader is taken out. The default is for rules that rank: who leads by ranks may be no vote's
+        # first choice, and so have no count.
         counts = dict(self.counts)
         return (counts.pop(self.leader, 0), *counts.values()) if counts else ()

@@ -30,6 +30,7 @@ class Budget:
 
     def __init__(self, limits: Limits, spent: Spend) -> None:
         self.limits = limits
+        # Copies, since both grow: the history's own record stays what was read.
         self.spent = Spend(spent.calls, spent.tokens, spent.seconds, spent.nano)
         self.lease = Spend(spent.calls, spent.tokens, spent.seconds, spent.nano)
         self.calls_open = 0
@@ -73,6 +74,7 @@ class Budget:
     def settle(self, tokens: int, used: int, nano: int = 0, cost: int = 0) -> None:
         """Replace a reservation by what was really `used` and its `cost`; the call counts whatever became of it."""
         self.release(tokens, nano)
+        # Not the reservation but what was used: the bill may be above it, which its receiver has to notice.
         self.spent.calls += 1
         self.spent.tokens += used
         self.spent.nano += cost
@@ -103,6 +105,8 @@ class Budget:
         )
 
     def _over(self, tokens: int, nano: int) -> tuple[str, int, int, int] | None:
+        # Seconds are in no reservation, since nobody knows how long a call takes: whoever holds the clock ends it in
+        # time.
         calls = self.spent.calls + self.calls_open
         if self.limits.calls is not None and calls + 1 > self.limits.calls:
             return "calls", calls, 1, self.limits.calls
@@ -118,6 +122,7 @@ class Budget:
 def _block(needed: float, leased: float, limit: float | None) -> float:
     if limit is None:
         return max(needed, leased)
+    # `needed` can be beyond a block: many calls may be reserved at once.
     return max(needed, min(limit, leased + limit * LEASE_SHARE))
 
 
@@ -125,6 +130,7 @@ def _block_of(needed: int, leased: int, limit: int | None) -> int:
     """The same in whole numbers: a budget in nano-dollars has more digits than a float keeps."""
     if limit is None:
         return max(needed, leased)
+    # LEASE_SHARE in whole numbers. Of a limit below 100 it is 0, and each call takes a lease of its own.
     return max(needed, min(limit, leased + limit // 100))
 
 

@@ -39,6 +39,7 @@ def patch(old: Any, delta: Delta) -> Any:
         case ["d", dict(changed), list(removed)] if isinstance(old, dict):
             gone = {k for k in removed if isinstance(k, str)}
             new = {k: v for k, v in old.items() if k not in gone}
+            # A key that is new has a delta that replaces, and does not look at what was there.
             return new | {k: patch(old.get(k), inner) for k, inner in changed.items()}
         case ["l", int(head), int(tail), list(items)] if isinstance(old, list) and _fits(head, tail, len(old)):
             return [*old[:head], *items, *old[len(old) - tail :]]
@@ -64,6 +65,7 @@ def _equal(a: Any, b: Any) -> bool:
         return list(a) == list(b) and all(_equal(a[k], b[k]) for k in a)
     if type(a) is list:
         return len(a) == len(b) and all(map(_equal, a, b))
+    # repr tells 0.0 from -0.0, and finds NaN equal to itself, which == does not.
     if type(a) is float:
         return repr(a) == repr(b)
     # A record's own == may take 1 for 1.0: called different, it is merely stored once more.
@@ -73,16 +75,22 @@ def _equal(a: Any, b: Any) -> bool:
 def _diff_lists(old: list[Any], new: list[Any]) -> Delta:
     shorter = min(len(old), len(new))
     if len(old) == len(new) and any(isinstance(x, dict | list) for x in new):
+        # Item by item where items have parts: of a list of lists, such as pegs, mostly a few change within.
         pairs = zip(old, new, strict=True)
+        # Indices as text, since the keys of an object in JSON are.
         return ["i", {str(i): diff(a, b) for i, (a, b) in enumerate(pairs) if not _equal(a, b)}]
     head = next((i for i in range(shorter) if not _equal(old[i], new[i])), shorter)
+    # Only in what `head` left over: an item that matches from both ends must not be kept twice.
     tail = next((i for i in range(shorter - head) if not _equal(old[-1 - i], new[-1 - i])), shorter - head)
+    # By the ends: what grows at one of them, as a log or a stack does, costs what was added.
     return ["l", head, tail, new[head : len(new) - tail]]
 
 
+# A slice takes any numbers, so a damaged delta would give a wrong state without a word.
 def _fits(head: int, tail: int, size: int) -> bool:
     return head >= 0 and tail >= 0 and head + tail <= size
 
 
 def _is_index(text: Any, size: int) -> bool:
+    # `isdigit` alone is true of ², which int refuses.
     return isinstance(text, str) and text.isascii() and text.isdigit() and int(text) < size

@@ -46,9 +46,11 @@ class MdapError(Exception):
         self.step = step
 
     def __str__(self) -> str:
+        # Put together late: a remedy may still be completed with the run and the journal that it is about.
         return f"{self.message}. {self.remedy}" if self.remedy else self.message
 
 
+# A ValueError as well, so that code which knows nothing of mdap catches a wrong argument as it always does.
 class UsageError(MdapError, ValueError):
     """An argument, an option or a name is wrong."""
 

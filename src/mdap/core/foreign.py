@@ -8,6 +8,7 @@ from mdap.core.errors import MdapError, TaskError
 from mdap.core.secrets import redacted
 
 
+# A class, where `contextmanager` would do for once: what that makes can be entered a single time.
 class Foreign:
     """A context in which any error but mdap's own becomes a TaskError saying that `what` raised it. Reusable.
 
@@ -26,6 +27,7 @@ class Foreign:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Raise the TaskError in place of an error; cancellation and the like pass."""
+        # Not BaseException: cancellation, an exit and the keyboard's interrupt are no faults of the code.
         if isinstance(error, Exception) and not isinstance(error, MdapError):
             raise TaskError(
                 f"{self.what} raised {type(error).__name__}: {redacted(str(error))}",

@@ -210,6 +210,7 @@ class Book(msgspec.Struct):
 
         A run without budgets journals no leases, and one that was killed has settled nothing.
         """
+        # A retry is reserved like a call, and may be on the bill like one.
         calls = self.totals.samples + self.totals.second_calls + sum(self.totals.retries.values())
         tokens = self.totals.tokens_in + self.totals.tokens_out
         nano = max(self.spend.nano, self.totals.nano)
@@ -217,8 +218,11 @@ class Book(msgspec.Struct):
 
     def add(self, entry: Entry) -> None:
         """Fold one entry in."""
+        # First, and by identity: nearly all entries of a long run are decisions. Snapshots, attempts and what a rule
+        # has learned are read where they are needed, and have no branch here.
         if type(entry) is Decided:
             self._decided(entry)
+        # Rows end in any order, so their steps are counted, where the steps of a task are numbered.
         elif type(entry) is RowDecided:
             self.steps += 1
             self._counted(entry.decided)
@@ -230,6 +234,7 @@ class Book(msgspec.Struct):
         elif isinstance(entry, Opened):
             self.ballot = entry.ballot
             self.totals.add(entry.totals)
+        # A lease says how much may be spent in all: it replaces the one before, whose part would else count twice.
         elif isinstance(entry, Leased):
             self.spend = entry.lease
         elif isinstance(entry, Ended):
@@ -252,6 +257,7 @@ class Book(msgspec.Struct):
 
     def _decided(self, entry: Decided) -> None:
         self.steps = entry.step + 1
+        # A run has one step at a time, so the ballot that was left open is the one that is now decided.
         if self.ballot is not None:
             self.ballot = None
         self._counted(entry)
@@ -275,6 +281,7 @@ class Book(msgspec.Struct):
         if seen is None:
             seen = self.kinds[entry.kind] = Seen()
         seen.steps += 1
+        # The winner's votes stand first, in every rule's tally.
         seen.agreed += entry.votes[0]
         if len(entry.votes) > 1:
             seen.contested += 1
@@ -331,6 +338,7 @@ def walk(
     decided them. Raises JournalError where nothing gives the next state.
     """
     for entry in entries:
+        # Before `apply` is asked: a stored change is what was decided, which may differ from what follows by the rules.
         if entry.change is not msgspec.UNSET:
             after = patch(state, entry.change)
         elif not is_this:

@@ -32,6 +32,7 @@ SCHEMA: dict[str, Any] = {
 
 def partition_prompt(question: Sequence[Message], shown: Sequence[str]) -> tuple[Message, ...]:
     """Return what a model is asked that is to put `shown`, the answers to `question`, into groups of equal meaning."""
+    # As JSON: an answer that looks like the next number of the list, or like an instruction, stays inside its quotes.
     asked = [{"role": message.role, "content": message.content} for message in question if message.content]
     numbered = {str(number): answer for number, answer in enumerate(shown)}
     text = (
@@ -55,8 +56,10 @@ def read_partition(text: str, count: int) -> list[int]:
     except (RedFlag, msgspec.ValidationError) as error:
         raise _invalid(str(error)) from None
     members = [number for group in groups for number in group]
+    # One comparison refuses a number that is missing, one that comes twice and one that is no candidate's.
     if sorted(members) != list(range(count)):
         raise _invalid(f"{groups} does not hold each of 0 to {count - 1} exactly once")
+    # The least of a group, since a model may write it in any order and the key must not depend on that.
     first = {number: min(group) for group in groups for number in group}
     return [first[number] for number in range(count)]
 
@@ -71,5 +74,6 @@ def _invalid(reason: str) -> ModelError:
         kind="partition",
         remedy="judge with another model, or use a key that needs none, such as folded",
     )
+    # Model errors are retried by default; asking until a grouping suits would be choosing it.
     error.retryable, error.blame = False, "model"
     return error

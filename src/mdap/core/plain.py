@@ -33,5 +33,6 @@ def _ordered(value: Any) -> Any:
     if kind is list or kind is tuple:
         return [_ordered(inner) for inner in value]
     if kind is set or kind is frozenset:
+        # By canonical form: members of a set may be of types that have no order among them.
         return sorted((_ordered(inner) for inner in value), key=canonical)
     return msgspec.to_builtins(value, order="deterministic")

@@ -52,6 +52,7 @@ class Tariff:
         self._input, self._output = _pico(prices.input), _pico(prices.output)
         self._cached = self._input if prices.cached is None else _pico(prices.cached)
         self._written = self._input if prices.cache_write is None else _pico(prices.cache_write)
+        # What a cache will hold is not known before the call, so a reservation takes the dearest of the three.
         self._dearest = max(self._input, self._cached, self._written)
         self._long = None if prices.long is None else Tariff(prices.long)
 
@@ -59,13 +60,16 @@ class Tariff:
         """Return what a reply with this usage costs."""
         if self._long is not None and usage.tokens_in >= self.prices.long_from:
             return self._long.cost(usage)
+        # The parts are reported beside the whole, and where they exceed it nothing is to be paid back.
         plain = max(0, usage.tokens_in - usage.cached - usage.cache_written)
         pico = plain * self._input + usage.cached * self._cached
+        # Negated twice, whole numbers are divided upwards: no bill is understated, and no digit lost in a float.
         return -(-(pico + usage.cache_written * self._written + usage.tokens_out * self._output) // _PICO_PER_NANO)
 
     def most(self, tokens_in: int, tokens_out: int) -> int:
         """Return the most that so many tokens can cost: all that is read at the dearest price for it."""
         most = -(-(tokens_in * self._dearest + tokens_out * self._output) // _PICO_PER_NANO)
+        # `tokens_in` is an upper bound: the call may turn out shorter, at the price that is not for long ones.
         if self._long is not None and tokens_in >= self.prices.long_from:
             return max(most, self._long.most(tokens_in, tokens_out))
         return most
@@ -91,6 +95,7 @@ def shown(nano_dollars: int) -> str:
 def amount_of(given: Any, what: str = "budget_usd") -> Decimal:
     """Return an amount of USD from a number or its text; raises UsageError for what is none, or negative."""
     try:
+        # By its text: 0.1 is meant as a tenth, and Decimal(0.1) is a little more.
         amount = Decimal(str(given))
     except InvalidOperation:
         amount = Decimal("NaN")

@@ -27,9 +27,12 @@ class Absent(msgspec.Struct, frozen=True):
         return False
 
 
+# Code asks `is ABSENT`, never `==`: states and actions are anybody's objects, with an equality of their own.
 ABSENT = Absent()
 
 
+# gc=False, here and below: text and numbers can be in no cycle, and a long run makes millions of these records. Records
+# that hold states, which are anybody's objects, stay in sight of the collector.
 class Message(msgspec.Struct, frozen=True, gc=False):
     """One message of a prompt."""
 
@@ -120,6 +123,7 @@ class Step(msgspec.Struct, frozen=True):
     item: Item = 0
 
 
+# Votes of open ballots go into the journal, and most have neither a confidence nor a ranking: so defaults are omitted.
 class Vote(msgspec.Struct, frozen=True, omit_defaults=True):
     """A sample without red flags: the candidate's key and the move that it stands for.
 
@@ -154,6 +158,7 @@ class Sample(msgspec.Struct, frozen=True):
     latency: float = 0.0
     id: str = ""
     digest: str = ""
+    # With defaults, as all that came later: samples in older journals lack them.
     model: str = ""
     confidence: float | None = None
     second: str | None = None
@@ -184,9 +189,11 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     @property
     def is_unknown(self) -> bool:
         """Whether nobody here knows what became of it: the reply was lost on its way, and may be on the bill."""
+        # A status is an answer: whoever refused the request had it, so that nothing is left unknown.
         return bool(self.failure) and not self.status and self.failure not in _NEVER_SENT
 
 
+# Not frozen, unlike its neighbours: the fold of a run adds each decision to it in place.
 class Totals(msgspec.Struct):
     """Counters of a run, a segment or a ballot; they add up.
 
@@ -204,6 +211,7 @@ class Totals(msgspec.Struct):
     tokens_out: int = 0
     flagged: dict[str, int] = msgspec.field(default_factory=dict)
     retries: dict[str, int] = msgspec.field(default_factory=dict)
+    # Whole numbers, not USD as a float: the sum is the same in any order, and exact after a million calls.
     nano: int = 0
     elapsed: float = 0.0
     wasted: int = 0

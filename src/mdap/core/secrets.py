@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 REDACTED = "[key]"
 # "none" and "ollama" are set where no key is needed, and such words stand in many a message.
 SHORTEST = 8
+# From the beginning of a word to the end of the name: MONKEY and KEYBOARD name no keys.
 _NAMES = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)S?$", re.IGNORECASE)
 
 # One for the process: the code whose errors are cleared has been given the whole environment, too.

@@ -49,6 +49,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     redraws: int = 10
     retries: int = 5
     timeout: float = 60.0
+    # The caps and temperatures of the paper's run of a million steps (arXiv:2511.09030): 750 tokens a reply, the first
+    # vote of a step at 0, the others at 0.1.
     max_tokens: int = 750
     flag_tokens: int | None = None
     in_flight: int = 64
@@ -77,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         caps = ("max_samples", "max_tokens", "in_flight", "flag_tokens", "max_steps", "context")
         for name in (*caps, "requests_per_minute", "tokens_per_minute"):
             _at_least(name, getattr(self, name), 1)
+        # A journal gives a list back; as a tuple it equals what the run was started with.
         msgspec.structs.force_setattr(self, "remedies", tuple(self.remedies))
         if self.budget_usd is not None:
             msgspec.structs.force_setattr(self, "budget_usd", amount_of(self.budget_usd))
@@ -85,10 +88,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             _at_least(name, getattr(self, name), 0)
         for name in ("first_temperature", "temperature"):
             _at_least(name, getattr(self, name), 0)
+        # Written so that NaN is refused as well: no comparison with it holds.
         if not 0 < self.timeout < float("inf"):
             raise UsageError(f"timeout={self.timeout} is not a time", remedy="give seconds above 0, such as 60")
+        # The seed of a draw is derived from these 64 bits, sign included.
         if not -(2**63) <= self.seed < 2**63:
             raise UsageError(f"seed={self.seed} does not fit 64 bits", remedy="give a smaller one")
+        # msgspec checks the type of a field when it decodes a record, and not when one is made.
         if self.record not in ("samples", "contested", "none"):
             raise UsageError(f"record={self.record!r} is unknown", remedy="give samples, contested or none")
 
@@ -108,5 +114,6 @@ def _at_least(name: str, value: float | None, least: int) -> None:
     # No limit is None: an infinity has no place in the journal, which is JSON.
     if not least <= value < float("inf"):
         raise UsageError(f"{name}={value} is out of range", remedy=f"give {name} of {least} or more")
+    # True is an int to Python, and no count.
     if name not in FRACTIONS and (isinstance(value, bool) or not isinstance(value, int)):
         raise UsageError(f"{name}={value} is no whole number", remedy=f"give {name} of {least} or more")

@@ -58,6 +58,7 @@ def build(spec: Spec, factory: Callable[..., Any], *, bare: str | None = None) -
     `bare` names the parameter that takes the bare first part. Raises UsageError for an unknown option or a value
     that does not convert. Annotations may be int, float, str, bool (on/off) or a Literal of strings.
     """
+    # Where a module postpones its annotations, they are texts until somebody evaluates them.
     parameters = inspect.signature(factory, eval_str=True).parameters
     given = dict(spec.options)
     if spec.bare is not None:
@@ -93,10 +94,13 @@ _SWITCH = {"on": True, "off": False, "true": True, "false": False, "1": True, "0
 
 def _convert(name: str, key: str, text: str, kind: Any) -> Any:
     choices = [a for a in get_args(kind) if isinstance(a, str)]
+    # None is no text that could be written: an option that is left out stands for it.
     types = [a for a in (get_args(kind) or (kind,)) if isinstance(a, type) and a is not type(None)]
     try:
         if choices:
+            # `index` raises ValueError for what is no choice: answered below, like a number that does not convert.
             return choices[choices.index(text)]
+        # Before any type is called: bool("off") is True.
         if bool in types:
             return _SWITCH[text.lower()]
         return types[0](text) if types else text

@@ -96,6 +96,7 @@ _SENTENCE = re.compile(r"[.!?]+(?:\s|$)")
 
 
 def _own_words(text: str) -> str:
+    # A reply may have the typographic apostrophe; the phrases are written with the plain one.
     return _QUOTED.sub(" ", text.replace("\u2019", "'")).casefold()
 
 
@@ -103,6 +104,7 @@ def _whole(phrase: str) -> re.Pattern[str]:
     words = phrase.casefold().split()
     if not words:
         raise UsageError("a phrase is empty", remedy="leave it out")
+    # Not \b, which asks for a letter on one side: a phrase may end with a comma. A line may break within it.
     return re.compile(r"(?<!\w)" + r"\s+".join(map(re.escape, words)) + r"(?!\w)")
 
 
@@ -112,6 +114,7 @@ def _is_unvaried(said: str) -> bool:
 
 
 def _spec(weights: Mapping[str, float], at: float, repetition: float) -> str:
+    # Sorted: the order of phrases changes nothing, and equal flags are to have equal fingerprints.
     listed = "/".join(f"{phrase}={weight:g}" for phrase, weight in sorted(weights.items()))
     return f"phrases:{listed}/at={at:g}/repetition={repetition:g}"
 
