@@ -142,7 +142,6 @@ def resume(
     Caps, budgets, timeouts and concurrency may change; what is not given stays as it was, and the defaults below are
     those of a new run. Anything else must be as it was, or be accepted.
     """
-    from mdap import api
     from mdap.cli.driving import drive
     from mdap.cli.map import is_map, resume_map
     from mdap.cli.planned import is_planned, resume_planned
@@ -170,13 +169,23 @@ def resume(
     _refuse(run, "no map, and has no rows", of_maps)
     settings |= {"calibration": calibration, "probe": probe, "accept_changes": accept_changes}
 
+    begin = _going_on(run, model, base_url, tapes, settings)
+    return drive(begin, place, json=json, verbose=verbose, quiet=quiet)
+
+
+def _going_on(
+    run: str, model: str | None, base_url: str | None, tapes: Tapes, settings: dict[str, Any]
+) -> Callable[[Any, list[Callable[[Any], None]]], Coroutine[Any, Any, Any]]:
+    """Return what goes on with a chain of steps, given its journal and observers."""
+    from mdap import api
+
     def _start(journal: Any, observers: list[Callable[[Any], None]]) -> Coroutine[Any, Any, Any]:
         chosen = model
         if base_url is not None or tapes.is_given:
             chosen = tapes.into(with_base_url(model or journal.head(run).model, base_url))
         return api.resume(run, journal=journal, model=chosen, on_event=observers, **settings)
 
-    return drive(_start, place, json=json, verbose=verbose, quiet=quiet)
+    return _start
 
 
 def _refuse(run: str, what: str, flags: dict[str, Any]) -> None:
