@@ -63,6 +63,7 @@ class ModelCalibration(msgspec.Struct, frozen=True):
         projection = self.verdict.projection
         if projection is None:
             return None
+        # A sample is a vote with probability v, so a vote takes 1/v samples.
         return sum(kind.share * projection.votes_per_step.value / kind.v.value for kind in self.kinds)
 
     @property
@@ -115,11 +116,13 @@ class Calibration(msgspec.Struct, frozen=True):
         Raises FingerprintChanged, with a readable difference, if model, prompt, parser, flags or settings are not those
         of the calibration.
         """
+        # The seed says which samples a simulated model draws, not how good they are.
         asked = _unseeded(fingerprint["model"])
         found = [m for m in self.models if _unseeded(m.identity) == asked]
         now = comparable(fingerprint)
         if found and found[0].fingerprint == now:
             return found[0]
+        # Where no model fits, the first is compared all the same: the message then says what else differs.
         first = found[0] if found else self.models[0]
         before = {"model": first.identity, **first.fingerprint}
         raise FingerprintChanged(
@@ -133,6 +136,7 @@ def ranked(models: Iterable[ModelCalibration]) -> tuple[ModelCalibration, ...]:
     """Return models by what a decided step costs, or takes in calls where not all have a price; refused ones last."""
     found = list(models)
     helped = [model for model in found if model.calls_per_step is not None]
+    # All by one measure: a price and a number of calls cannot be put in one order.
     is_priced = all(model.usd_per_step is not None for model in helped)
 
     def _rank(model: ModelCalibration) -> float:
@@ -149,6 +153,7 @@ def _usd(prices: UnitPrices, tokens_in: float, tokens_out: float) -> float:
 
 def _unseeded(model: str) -> str:
     """Return a model's identity without its seed, which says what it draws and not how well."""
+    # First a seed that more options follow, which takes its comma along; then one at the end, with the sign before it.
     return re.sub(r"[:,]seed=-?\d+\b", "", re.sub(r"(?<=[:,])seed=-?\d+,", "", model))
 
 
@@ -170,6 +175,7 @@ def decode(data: bytes) -> Calibration:
         raise UsageError(
             f"not a calibration: {error}", remedy="give a file that `mdap calibrate --output` wrote"
         ) from None
+    # Fields that an earlier version lacks have defaults; a later one may mean something else by those that it shares.
     if read.version > VERSION or not read.models:
         raise UsageError(
             f"a calibration of version {read.version}, with {len(read.models)} models, cannot be used here",

@@ -122,6 +122,7 @@ def again(samples: int, states: int) -> tuple[int, int]:
     """Return (states, draws each) to be drawn again where `states` ask for it, and `samples` are to be had."""
     if not states or samples < 1:
         return 0, 0
+    # Fewer states rather than fewer draws of each: a state that is drawn twice shows nothing.
     each = min(MOST, max(FEWEST, samples // states), samples)
     return min(states, samples // each), each
 
@@ -142,6 +143,7 @@ def _kind(name: str, samples: Sequence[Drawn], all_states: int, level: float) ->
     votes = [s for s in first if s.outcome != "flagged"]
     wrong = [s for s in votes if s.outcome == "wrong"]
     repeated = _repeated(samples, {s.state: s.key for s in wrong})
+    # From first samples alone: states are drawn again because they went wrong, and would count too much.
     p, v = wilson(len(votes) - len(wrong), len(votes)), wilson(len(votes), len(first))
     piled = _clustering([(r.wrong, r.votes) for r in repeated.values()], (len(wrong), len(votes)), level)
     flags = _clustering(_flagged_again(samples, first), (len(first) - len(votes), len(first)), level)
@@ -167,6 +169,7 @@ def _kind(name: str, samples: Sequence[Drawn], all_states: int, level: float) ->
 def _repeated(samples: Sequence[Drawn], first_wrong: Mapping[int, bytes]) -> dict[int, Repeated]:
     found: dict[int, Repeated] = {}
     for s in samples:
+        # A flagged repeat is no vote, and so says nothing of which answers agree.
         if not s.again or s.state not in first_wrong or s.outcome == "flagged":
             continue
         r = found.get(s.state, Repeated(0, 0, 0))
@@ -212,6 +215,7 @@ def _lost(samples: Sequence[Drawn], repeated: Mapping[int, Repeated], wrong: set
     The answer was named by the first vote and the count is of later ones, so nothing was selected; the level is
     shared out among the states.
     """
+    # Votes for third answers are left out: the question is which of these two is the commoner.
     right = Counter(s.state for s in samples if s.again and s.outcome == "right" and s.state in wrong)
     return sum(
         at_least(r.same, r.same + right[state], 0.5) <= LEVEL / len(repeated)
@@ -230,6 +234,7 @@ def _sorts(votes: int, p: Share, wrong: set[int], repeated: Mapping[int, Repeate
     if not piled:
         return (everything,)
     hard = _hard_states(votes, len(wrong), repeated)
+    # All of one sort: nothing would be left for the figures of the other to rest on.
     if not hard or len(hard) == votes:
         return (everything,)
     hard_again = [repeated[state] for state in hard]
@@ -240,7 +245,9 @@ def _sorts(votes: int, p: Share, wrong: set[int], repeated: Mapping[int, Repeate
     hard_p = wilson(trials - misses, trials, spread)
     # Wrong states that were not drawn again are taken to be hard as often as those that were.
     seen = len(hard) * len(wrong) / len(repeated)
+    # Of h hard steps h (1 - p) were wrong at first and so noticed: what was seen is less than what there is.
     share = min(1.0, seen / votes / max(1e-9, 1 - hard_p.value))
+    # The more often a hard step is right, the more of them went unnoticed: so the upper end of p belongs to `most`.
     most = min(1.0, upper_share(min(votes, math.ceil(seen)), votes) / max(1e-9, 1 - hard_p.high))
     easy_wrong = len(wrong) - round(seen)
     easy_p = wilson(votes - len(wrong), votes - len(wrong) + easy_wrong)
@@ -255,8 +262,11 @@ def _sort(share: float, most: float, p: Share, repeated: Sequence[Repeated]) -> 
 def _hard_states(votes: int, wrong: int, repeated: Mapping[int, Repeated]) -> set[int]:
     """Return the states drawn again that are hard more likely than not, if steps are of two sorts."""
     drawn = list(repeated.items())
+    # First votes that no others followed, as tallies (wrong, right): most of what is known of the easy steps.
     plain = {(0, 1): votes - wrong, (1, 0): wrong - len(drawn)}
     hard_rate = max(0.05, _rate((1.0, r.wrong, r.votes - r.wrong) for _, r in drawn))
+    # Only where wrong votes pile up, so the rate of repeats is above that of all votes, and half of that below it: EM
+    # begins with the two sorts apart.
     share, easy_rate = min(0.5, wrong / votes), wrong / votes / 2
     chances: list[float] = []
     for _ in range(200):
@@ -273,6 +283,7 @@ def _hard_states(votes: int, wrong: int, repeated: Mapping[int, Repeated]) -> se
 def _chance(share: float, easy: float, hard: float, wrong: int, right: int) -> float:
     """The probability that a state with so many wrong and right votes is a hard one."""
     odds = math.log(share / (1 - share)) + wrong * math.log(hard / easy) + right * math.log((1 - hard) / (1 - easy))
+    # exp overflows above 709.
     return 1 / (1 + math.exp(-odds)) if odds > -700 else 0.0
 
 

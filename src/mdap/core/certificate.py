@@ -56,6 +56,7 @@ def certify(run_rule: str | Rule, kinds: Mapping[str, Seen], undecided: int = 0)
     judged = rule(run_rule) if isinstance(run_rule, str) else run_rule
     seen = {kind: ballots for kind, ballots in kinds.items() if ballots.steps}
     steps, contested = sum(b.steps for b in seen.values()), sum(b.contested for b in seen.values())
+    # Before any recount: such a rule ends its ballots by a test of its own, and the laws of margins would misread them.
     if steps and hasattr(judged, "step_error"):
         return _promised(judged, judged.step_error, Certificate(steps, contested, undecided))
     ends = {kind: lowest_p(judged, ballots, undecided) for kind, ballots in seen.items()}
@@ -64,6 +65,7 @@ def certify(run_rule: str | Rule, kinds: Mapping[str, Seen], undecided: int = 0)
         return Certificate(steps, contested, undecided, reason=reason)
     failure = FAILURE[type(judged)]
     shares = {kind: unexcluded_hard_share(judged.k, ballots, undecided) for kind, ballots in seen.items()}
+    # Sums of logarithms: what one step in a million takes from 1 would be lost in a product.
     predicted, floor = 0.0, 0.0
     for kind, ballots in seen.items():
         predicted += ballots.steps * math.log1p(-failure(ends[kind], judged.k))
@@ -111,6 +113,7 @@ def unexcluded_hard_share(k: int, seen: Seen, undecided: int = 0, hard_p: float 
 
     About 3/n after n uncontested ballots, divided by the chance that a hard step is contested at all.
     """
+    # No ballot of one vote can be contested, so that none is says nothing of hard steps.
     if k == 1:
         return 1.0
     return min(1.0, _contested_share(seen, undecided) / _contest(1 - hard_p, k))
@@ -136,8 +139,11 @@ def _lowest_by_dissent(k: int, seen: Seen, undecided: int) -> float:
 
     best, most = 0.0, 0.0
     if dissent:
+        # A ballot of n votes has (n - k)/2 of dissent, whose mean rises with the share of wrong votes: so the likeliest
+        # share is where it reaches what was seen.
         best = _rising(lambda wrong: (expected_votes(1 - wrong, k) - k) / 2 >= dissent / ballots, 0.0)
         most = _log_likelihood(best)
+    # -ln(1 - CONFIDENCE) is ln 20. Where not even coin flips are ruled out there is no end for `_rising` to find.
     if most - _log_likelihood(0.5) < -math.log1p(-CONFIDENCE):
         return 0.5
     return 1 - _rising(lambda wrong: most - _log_likelihood(wrong) >= -math.log1p(-CONFIDENCE), best)
@@ -158,6 +164,7 @@ def _lowest_by_contest(k: int, seen: Seen, undecided: int) -> float:
 def _rising(reached: Callable[[float], bool], low: float) -> float:
     """Return the least share from `low` to 0.5 at which `reached` holds, to the last digit; it holds at 0.5."""
     high = 0.5
+    # Until no float lies between: shares are of any size down to 1e-300, and no fixed tolerance would suit them all.
     while low < (middle := (low + high) / 2) < high:
         low, high = (low, middle) if reached(middle) else (middle, high)
     return high
@@ -169,6 +176,7 @@ def _contested_share(seen: Seen, undecided: int) -> float:
 
 def _contest(wrong: float, k: int) -> float:
     """Return the probability that k votes are not all equal, 1 - p^k - (1-p)^k, for a share `wrong` of wrong votes."""
+    # By expm1: for a share of 1e-12, 1 - (1 - wrong)^k written as it stands has lost most of its digits.
     return -math.expm1(k * math.log1p(-wrong)) - wrong**k
 
 
@@ -188,6 +196,7 @@ def _refusal(judged: Rule, seen: Mapping[str, Seen], ends: Mapping[str, float]) 
         return "with k=1 a step ends at its first vote: no vote could disagree, and nothing was learned of p"
     for kind, ballots in seen.items():
         name = f" of kind {kind!r}" if kind else ""
+        # Of n votes a winner by majority has more than half; the k of the other rules is what a winner has at least.
         fewest = k // 2 + 1 if isinstance(judged, Majority) else k
         if ballots.agreed < fewest * ballots.steps:
             return (
@@ -215,6 +224,7 @@ def _assumption(made: Certificate) -> str:
 
 
 def _rounded(share: float, rounding: str) -> str:
+    # What a float has rounded to 0 is small, and not nothing: 0 would be a claim of certainty.
     if share == 0:
         return "below 1e-300"
     return f"{float(Context(prec=3, rounding=rounding).create_decimal_from_float(share)):.3g}"

@@ -25,6 +25,7 @@ _ASK: dict[Scale, str] = {
         "100 (surely right), and nothing else."
     ),
 }
+# No sign, leading zero or percent: what is not the number that was asked for is flagged, not mended.
 _REPLY: dict[Scale, re.Pattern[str]] = {"binary": re.compile(r"[01]"), "percent": re.compile(r"100|[1-9]?[0-9]")}
 
 
@@ -35,6 +36,7 @@ def from_logprobs(response: Response) -> float | None:
     """
     if response.logprob is None or response.usage is None or response.usage.tokens_out < 1:
         return None
+    # A sum that was rounded to above 0 must not become a probability above 1.
     return math.exp(min(0.0, response.logprob) / response.usage.tokens_out)
 
 
@@ -85,6 +87,7 @@ def from_words(response: Response) -> float:
     self-correction -0.15, at most -0.30; each assertion +0.05, at most +0.10. Without usage length counts for nothing.
     """
     text = response.text.lower()
+    # A refusal has no entry: unless flags were replaced, it is discarded before anybody asks how sure it is.
     confidence = 0.75 + {"stop": 0.10, "length": -0.25}.get(response.finish, 0.0)
     if response.usage is not None:
         tokens = response.usage.tokens_out

@@ -66,6 +66,7 @@ class Rates(msgspec.Struct, frozen=True):
         """The price of one call (Eq. 20); None without prices."""
         if self.price_in is None and self.price_out is None:
             return None
+        # With one price given the other is taken for nothing; without any the cost is unknown, and not 0.
         return sample_price(self.price_in or 0.0, self.n_in, self.price_out or 0.0, self.n_out) / 1e6
 
 
@@ -170,14 +171,18 @@ def _row(p: float, k: int, s: int, m: int, v: float, t: float, rates: Rates) -> 
     if k == 1:
         # The first vote decides, wrong answers of every sort included: Eq. 8. Eq. 13 agrees with it only for m = 1.
         calls, votes = s / m / positive_share("v", v), 1.0
+        # expm1 keeps the digits of a failure that 1 - success would round to 0.
         success, failure = single_call_success(p, s), -math.expm1(log_single_call_success(p, s))
     else:
         calls, votes = expected_samples(p, k, s, v, m), expected_votes(p, k)
         success, failure = run_success(p, k, s, m), run_failure(p, k, s, m)
+    # With the grace that `k_min` rounds by: else the k that it gives could miss its own target by the last digit.
     reaches = success >= t * (1 - ROUNDING)
     money = None if rates.price is None else calls * rates.price
     seconds = None
     if rates.latency is not None:
+        # Only the law is asked for, which is `sigma` and `scale`: nothing was measured that the other fields could
+        # hold.
         law = Latency(0, rates.latency, rates.latency, rates.sigma, rates.latency)
         seconds = s / m * law.of_step(k, votes, v)
     return Row(k, success, failure, votes, calls, calls * rates.n_in, calls * rates.n_out, reaches, money, seconds)

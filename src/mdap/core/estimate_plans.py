@@ -110,6 +110,7 @@ def estimate_plan(
 
     def _expected(margin: int, right: float) -> float:
         votes = min(expected_votes(right, margin), CONTENTIOUS * margin)
+        # Each batch is planned and carried out, and the end of the plan is proposed as well.
         return (2 * batches + 1) * (1 + votes)
 
     assumption = (
@@ -140,11 +141,13 @@ def estimate_agent(
     range.
     """
     levels, width, bounds = whole("depth", depth), whole("fan_out", fan_out), _checked(caps)
+    # By logarithms: the power itself could have millions of digits.
     if levels * math.log(width) > math.log(MOST_LEAVES):
         raise UsageError(
             f"depth={levels} with fan_out={width} is more than {MOST_LEAVES:,} subtasks", remedy="give smaller ones"
         )
     leaves = width**levels
+    # The sum of a geometric series, which for a width of 1 would divide by 0.
     nodes = levels if width == 1 else (leaves - 1) // (width - 1)
 
     def _roles(margin: int) -> dict[str, Calls]:
@@ -158,6 +161,7 @@ def estimate_agent(
         }
 
     def _expected(margin: int, right: float) -> float:
+        # A split asks how to divide and how to compose, a leaf for its solution.
         ballots: int = 2 * nodes + leaves
         return ballots * (2 * margin - 1 + _first_to(margin, helpful(right)))
 
@@ -246,6 +250,7 @@ def _first_to(k: int, p: float) -> float:
     total = 0.0
     for votes in range(2 * k - 1):
         for right in range(max(0, votes - k + 1), min(k - 1, votes) + 1):
+            # By lgamma: the binomials of large k are beyond a float.
             ways = math.lgamma(votes + 1) - math.lgamma(right + 1) - math.lgamma(votes - right + 1)
             total += math.exp(ways + right * math.log(p) + (votes - right) * math.log1p(-p))
     return total

@@ -38,6 +38,7 @@ def wilson(hits: int, trials: int, spread: float = 1.0) -> Share:
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     middle = (share + z * z / (2 * size)) / (1 + z * z / size)
     half = z / (1 + z * z / size) * math.sqrt(share * (1 - share) / size + z * z / (4 * size * size))
+    # On paper the interval begins at 0 without hits, and ends at 1 where all are hits: rounding misses both by a hair.
     low = 0.0 if not hits else max(0.0, middle - half)
     high = 1.0 if hits == trials else min(1.0, middle + half)
     return Share(hits, trials, share, low, high)
@@ -52,6 +53,7 @@ def spread_of(groups: Sequence[tuple[int, int]]) -> float:
     if len(groups) < 2:
         return float(max(1, trials))
     share = sum(hits for hits, _ in groups) / trials
+    # The binomial variance is 0 then, and nothing can be compared with it.
     if not 0 < share < 1:
         return 1.0
     between = sum((hits - share * size) ** 2 for hits, size in groups) * len(groups) / (len(groups) - 1)
@@ -118,6 +120,7 @@ def tendency(first: Sequence[float], second: Sequence[float]) -> Tendency:
         return Tendency(chance, 1.0, m, n)
     size = m + n
     variance = m * n / 12 * (size + 1 - ties / (size * (size - 1)))
+    # The continuity correction: ranks move in steps, the normal law does not.
     off = max(0.0, abs(above - m * n / 2) - 0.5)
     p_value = 2 * NormalDist().cdf(-off / math.sqrt(variance)) if variance > 0 else 1.0
     return Tendency(chance, p_value, m, n)
@@ -172,6 +175,7 @@ class Latency(msgspec.Struct, frozen=True):
 
 def latency(seconds: Sequence[float]) -> Latency | None:
     """Return what the latencies of some calls come to; None where there are none above 0."""
+    # 0 stands for a call that nobody timed, and has no logarithm.
     taken = sorted(value for value in seconds if value > 0)
     if not taken:
         return None

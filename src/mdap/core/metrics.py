@@ -143,6 +143,7 @@ class Fold:
     def __init__(self, head: RunHead, book: Book, rule: Rule | None) -> None:
         self._head, self._book, self._rule = head, book, rule
         self._prices = head.prices if book.prices is None else book.prices
+        # A sample does not name the spec of its model: where several have prices, nobody can say which was its own.
         self._tariff = Tariff(next(iter(self._prices.values()))) if len(self._prices) == 1 else None
         bounded = type(rule) in FAILURE
         self._p = {k: lowest_p(rule, seen) for k, seen in book.kinds.items() if seen.steps} if rule and bounded else {}
@@ -166,6 +167,8 @@ class Fold:
 
         `judge` says of a flagged sample whether the answer in it was the one that won.
         """
+        # Fewer votes among the samples than were cast: some were not recorded, and sums over the rest would be too
+        # small.
         counted = samples if samples is not None and sum(not s.flag for s in samples) >= sum(votes) else None
         if not is_open and votes:
             self._count(votes)
@@ -187,12 +190,14 @@ class Fold:
         """Return the metrics of the run, with what was added so far."""
         book, head = self._book, self._head
         totals, spent = book.totals, book.spent
+        # A run of one task ends at its first undecided step; a map goes on, and counts its rows.
         undecided = int(book.status == "undecided") if not book.rows else book.rows.get("undecided", 0)
         certificate = None if self._rule is None else certify(self._rule, book.kinds, undecided)
         seconds, steps = book.segment
         discarded = sum(totals.flagged.values())
         cost = None
         if self._prices:
+            # As `f`: str writes a small Decimal with an exponent (1E-7).
             per_step = f"{usd(spent.nano // book.steps):f}" if book.steps else None
             cost = Cost(f"{usd(spent.nano):f}", per_step, dict(self._prices))
         return RunMetrics(
@@ -227,6 +232,7 @@ class Fold:
 
     def _count(self, votes: tuple[int, ...]) -> None:
         size, hits = sum(votes), votes[0]
+        # 0 stands for none yet, since every ballot that comes here has a vote.
         self._least, self._most = min(self._least or size, size), max(self._most, size)
         self._groups += 1
         self._size += size
@@ -250,6 +256,7 @@ class Fold:
         )
 
     def _posterior(self, votes: tuple[int, ...], kind: str) -> float | None:
+        # Without a lower end p may be 0.5, at which no lead says anything.
         p = self._p.get(kind, 0.5)
         if p <= 0.5 or not votes:
             return None

@@ -134,6 +134,7 @@ def failure(sort: tuple[float, float], k: int) -> float:
     p, q = sort
     if p <= q:
         raise VotingCannotHelp(f"q={q!r} is not below p={p!r}", remedy="change the prompt, the model or the step")
+    # A q of 0 has no logarithm, and rounding may put q a digit above 1 - p, which the bound refuses.
     return step_failure_bound(p, min(max(q, LEAST_Q), 1 - p), k) if p < 1 else 0.0
 
 
@@ -149,6 +150,7 @@ def _refusal(kinds: Sequence[Kind]) -> str:
             )
         for number, sort in enumerate(kind.sorts):
             if sort.q.high >= sort.p.low:
+                # The second sort, where there is one, is that of the hard steps.
                 where = f" on about {sort.share:.2g} of the steps, where wrong votes pile up," if number else ""
                 return (
                     f"voting cannot help{name}:{where} p={sort.p.value:.3g} (95% interval {sort.p.low:.3g} to "
@@ -168,6 +170,7 @@ def _least_k(
     """The least k with which all steps are right with probability `goal`; None where there is none."""
     parts = [(kind.share * share, p, q) for kind in kinds for share, p, q in map(taken, kind.sorts)]
     try:
+        # `failure` falls with k on every part, or has raised: so success can be searched by halving.
         low, k = 0, 1
         while _log_success(parts, k, steps) < math.log(goal):
             low, k = k, 2 * k
@@ -183,6 +186,7 @@ def _least_k(
 
 def _log_success(parts: Sequence[tuple[float, float, float]], k: int, steps: int) -> float:
     wrong = math.fsum(share * failure((p, q), k) for share, p, q in parts)
+    # At small k the bounds of all parts can add up to more than 1.
     return steps * math.log1p(-wrong) if wrong < 1 else -math.inf
 
 
@@ -254,8 +258,10 @@ def _unseen(kinds: Sequence[Kind], k: int, steps: int, goal: float) -> Unseen:
     share = unseen_hard_share(states)
     parts = [(kind.share * most, p, q) for kind in kinds for most, p, q in map(_unfavourable, kind.sorts)]
     known, hard = math.fsum(s * failure((p, q), k) for s, p, q in parts), step_failure(HARD_P, k)
+    # 1 - goal^(1/steps), of which that form would keep few digits.
     left = -math.expm1(math.log(goal) / steps) - known
     allowed = max(0.0, min(1.0, left / (hard - known))) if hard > known else 1.0
+    # What was not seen is not taken to be easier than what was.
     mixed = (1 - share) * known + share * max(hard, known)
     success = math.exp(steps * math.log1p(-mixed))
     return Unseen(states, share, allowed, success, unanimous_votes_needed(states, steps, goal))
@@ -275,6 +281,7 @@ def rounds(kinds: Sequence[Kind], k: int, steps: int) -> Iterator[Round]:
     hard = undecided_shares(HARD_P, k)
     unseen = unseen_hard_share(sum(kind.p.trials for kind in kinds))
     for n, (*rest, on_hard) in enumerate(islice(zip(*mean, *worst, hard, strict=False), MOST_ROUNDS), 1):
+        # Nobody can lead by k before k votes: there is nothing to predict.
         if n < k:
             continue
         middle, most = rest[: len(parts)], rest[len(parts) :]
@@ -294,6 +301,7 @@ def rounds(kinds: Sequence[Kind], k: int, steps: int) -> Iterator[Round]:
 
 def _agreement(kind: Kind) -> float:
     """How often two wrong votes of a step agree, as far as repeats have shown; always, where none have."""
+    # The commonest takes the share q/(1 - p) of wrong votes, and two of them agree on it with the square of that.
     return min(1.0, (kind.q.value / (1 - kind.p.value)) ** 2) if kind.p.value < 1 else 1.0
 
 
