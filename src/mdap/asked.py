@@ -189,9 +189,11 @@ def prepare(
 
 async def conduct(inquiry: Inquiry, model: Model | str | Callable[..., Any], **options: Any) -> Result:
     """Return the run of one step that the question is; `options` are those of `api.run`."""
+    # An answer shows its whole ballot, which is read from the samples.
     options["record"] = "samples"
     if inquiry.judge_model is None:
         return await api.run(inquiry.question, model, **options)
+    # Made here, and so closed here: `api.run` is handed an object, and closes only what it makes of a spec.
     voter = as_model(model)
     try:
         return await api.run(inquiry.question, Judging(voter, inquiry.judge_model), **options)
@@ -234,8 +236,10 @@ def _checked(p: float | None, options: Mapping[str, Any]) -> None:
     if p is not None:
         helpful(p)
     for name in options:
+        # `Settings` takes more than one question has a use for, and would take it in silence.
         if name not in AskOptions.__optional_keys__:
             raise unknown("option", name, AskOptions.__optional_keys__)
+    # Made for its checks alone: a bad option is told of before a journal is opened.
     Settings(**options)
 
 
@@ -271,6 +275,7 @@ def _candidates(samples: Sequence[Sample], inquiry: Inquiry) -> dict[bytes, tupl
     votes = {sample.slot: sample for sample in samples if not sample.flag}
     found: dict[bytes, tuple[Sample, int]] = {}
     for slot in range(len(votes)):
+        # A vote behind a gap was never cast: the run ended before the gap was filled.
         if slot not in votes:
             break
         key = groups.get(votes[slot].key, votes[slot].key)
@@ -305,5 +310,6 @@ def _shown(vote: Vote) -> str:
 
 
 def _json(value: Any) -> Any:
+    # A pydantic model is told by what it can do, so that nothing has to be imported for it.
     dump = getattr(value, "model_dump", None)
     return dump(mode="json") if callable(dump) else msgspec.to_builtins(value, str_keys=True)

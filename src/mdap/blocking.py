@@ -38,6 +38,7 @@ def wait(work: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
+    # A task can be cancelled only by way of its loop, and both are made in the other thread.
     begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = Future()
 
     async def _main() -> T:
@@ -50,6 +51,7 @@ def wait(work: Coroutine[Any, Any, T]) -> T:
         result = thread.submit(asyncio.run, _main())
         try:
             return result.result()
+        # Ctrl-C reaches the main thread alone, and leaving the pool waits for the other one.
         except KeyboardInterrupt:
             loop, task = begun.result()
             # It may have ended at this moment, and its loop with it.
@@ -87,6 +89,7 @@ def run(
     **options: Unpack[Options],
 ) -> Result:
     """Return the result of one task, run to its end: see `mdap.aio.run`, of which this is the blocking form."""
+    # Combined here already, so that all that was handed in can be let go of before this loop ends.
     all_models = combined(model, fallback, mix)
     work = api.run(
         task,

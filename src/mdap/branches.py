@@ -110,6 +110,7 @@ def samples_of(journal: Journal, run: str, item: int, step: int) -> list[Sample]
     """Return the recorded samples of a step of a branch, decided or left open."""
     found = journal.row_samples(run, item, step)
     left = next((ended for ended in journal.row_ends(run, item) if ended.item == item), None)
+    # What a ballot that is open has drawn is in its own entry, not among the samples of decided steps.
     if not found and left is not None and left.ballot is not None and left.ballot.step == step:
         return list(left.ballot.samples)
     return found

@@ -219,6 +219,7 @@ async def _calibrated(
     budget = Budget(limits_of(settings), Spend())
     meter = Meter(budget, clock, _no_lease, emit)
     tariffs = {spec: Tariff(price) for spec, price in prices.items()}
+    # Timed innermost, below waits and repeats: what counts is how long one call takes.
     complete, _ = stacked(parts.model, settings, meter, clock, {}, emit, tariffs=tariffs, around=watch.timing)
     asking = Asking(parts.view, complete, parts.flags, settings, clock, emit, confide=confiding(settings))
     found = await collect(asking, watch, states, _truth(parts), samples)
@@ -282,6 +283,8 @@ def _states(parts: Parts, samples: int) -> tuple[StatesFrom, list[State] | None]
     view, wanted = parts.view, max(1, round(samples * (1 - AGAIN)))
     sample, truth = getattr(view.task, "sample", None), _truth(parts)
     # Each state has a source of its own: more samples add states and change none.
+    # A text seeds Random by its digest, which, unlike hash(), is the same in every process. States that are done, or
+    # that have no answer, are passed over: so many are tried.
     sources = (Random(f"state {parts.settings.seed} {number}") for number in range(10 * wanted + 100))
     if sample is not None:
         drawn = (view.load(plain(sample(source))) for source in sources)

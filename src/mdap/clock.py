@@ -81,9 +81,11 @@ class _JumpingSelector(selectors.BaseSelector):
         # Without a timer only another thread can wake the loop, and that takes real time.
         if timeout is None:
             return self._inner.select()
+        # Without waiting: what is ready comes before any timer.
         ready = self._inner.select(0)
         if ready or timeout <= 0 or self._idle(timeout):
             return ready
+        # A thread at work wakes the loop when it ends.
         return self._inner.select()
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:

@@ -94,6 +94,7 @@ class Conduct:
         self._meter = Meter(Budget(api.limits_of(settings), self._book.spent), clock, self._log.lease, self._emit)
         self._whole = Accounts(journal, self._log, head, clock, self._book)
         self._meter.note = self._whole.note
+        # The rest: what a step cost is put down with that step.
         self._log.watch_cost(lambda: self._meter.budget.spent.nano - self._whole.assigned)
         self._past, self._marks, self._ends = _stored(journal, staged)
         self._acts = journal.acts(head.id) if staged.resumed is not None else []
@@ -191,6 +192,7 @@ class Conduct:
             await self._log.flush()
             spent = self._meter.budget.spent
             seconds = self._seconds = self._meter.seconds
+            # Those of calls whose step came to no entry.
             self._log.retried.update(self._whole.unassigned())
             spend = Spend(spent.calls, spent.tokens, spent.seconds + seconds, spent.nano)
             self._log.end(status, spend, seconds, reason, dict(sorted(self._counts.items())))
@@ -244,6 +246,7 @@ class Conduct:
             )
         where = step.item, step.kind
         if where not in self._growths:
+            # By branch and role: prompts grow along the steps of one, and begin short again in another.
             self._growths[where] = Growth(voice.context)
             # Before its first call: only the task says whether its replies hold what the rule reads.
             suited(voice.cast.rule, self._parts(voice.cast, asking.view))
@@ -276,6 +279,7 @@ class Conduct:
             if hasattr(found[id(model)].model, "condition")
         }
         for number, model in knowing.items():
+            # A run has one condition and several models: each word stands with the number of its model.
             words = [_CONDITION.decode(told) for told in self._book.condition]
             model.restore([word for place, word in words if place == number])
         if knowing:

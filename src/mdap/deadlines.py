@@ -39,6 +39,7 @@ class Deadlines:
 
     def end(self, deadline: Deadline) -> None:
         """Forget a block that has ended."""
+        # The timer stays: moved with every block that ends, it would cost what a timer for each block costs.
         self._open.pop(deadline, None)
 
     def _look(self) -> None:
@@ -46,6 +47,7 @@ class Deadlines:
         assert self._loop is not None
         self._timer = None
         now = self._loop.time()
+        # A copy, since those that have run out are taken out on the way.
         for deadline in list(self._open):
             if deadline.when > now:
                 self._timer = self._loop.call_at(deadline.when, self._look)
@@ -63,6 +65,7 @@ class Deadline:
         self.when = when
         self._deadlines = deadlines
         self._task = task
+        # How often it was cancelled before: what is more than that at the end, and not ours, is somebody else's.
         self._cancelling = task.cancelling()
         self._has_run_out = False
 

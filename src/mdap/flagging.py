@@ -100,8 +100,10 @@ class _Counts:
 
     def see(self, sample: Sample, is_right: bool | None, max_tokens: int) -> None:
         """Count one sample, under the first flag that speaks, if one does."""
+        # 0 stands for no report here, and no report must not pass for a short reply.
         usage = Usage(sample.tokens_in, sample.tokens_out) if sample.tokens_out else None
         response = Response(sample.text, sample.finish, usage, sample.id, model=sample.model)
+        # The messages are not kept with a sample; its temperature is not, either.
         request = Request(_NO_PROMPT, Draw(0, sample.slot, sample.redraw), 0, None, max_tokens)
         spoken = first_flag(self._flags, response, request)
         for counts in (self._all, *([] if spoken is None else [self._by_flag[spoken[0]]])):
@@ -137,6 +139,7 @@ def _chain(journal: Journal, head: RunHead, task: Task | str | None) -> Iterator
             samples = journal.samples(head.id, entry.step)
             yield samples, _by_key(_decided_key(entry, samples))
         return
+    # A run of rows has no chain, and so no start state to walk from.
     if next(journal.decisions(head.id), None) is None:
         return
     for state, entry, _ in decisions_of(journal, head, journal.history(head.id).book, view, or_absent=True):
@@ -176,6 +179,7 @@ def _view(head: RunHead, task: Task | str | None) -> TaskView | None:
     try:
         return TaskView(readable(task_named(head.task if task is None else task), head.fingerprint))
     except MdapError:
+        # Whoever has named a task is to hear why it cannot be made; a spec of the journal's is only tried.
         if task is not None:
             raise
         return None

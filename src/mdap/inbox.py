@@ -25,6 +25,7 @@ from mdap.protocols import Journal
 from mdap.rowio import PLANNED, has_rows, is_planned
 from mdap.tasks.rulebook import rule as rule_named
 
+# Few enough to type: among the candidates of one step two hardly ever share 32 bits.
 _KEY_CHARACTERS = 8
 
 
@@ -69,6 +70,7 @@ def waiting(journal: Journal, run: str | None = None) -> Iterator[Waiting]:
                     yield _waiting(head, ended.ballot, ended.reason, acts, ended.item)
             continue
         book = journal.history(head.id).book
+        # One without a reason has been answered, and waits for a resume.
         if book.status == "undecided" and book.ballot is not None and book.ballot.reason:
             yield _waiting(head, book.ballot, book.ballot.reason, acts, None)
 
@@ -107,6 +109,7 @@ def resolve(
         )
     head = journal.head(run)
     with journal.claim(head.id):
+        # Looked at under the claim: nobody else can answer or drive it from here on.
         ballot = _open(journal, head, step, row)
         call = _call(journal.acts(head.id), step, row)
         if of_call and not call:
@@ -142,7 +145,9 @@ class _Told:
         if self._row is None:
             self._journal.append(run, made)
         else:
+            # A row's open ballot lives in its entry, which is replaced below: its samples go with the decision.
             made = msgspec.structs.replace(made, samples=ballot.samples)
+            # Whoever makes it, the first decision of a row carries its mark.
             mark = mark_of(ballot.state) if ballot.step == 0 else 0
             self._journal.append(run, RowDecided(self._row, made, mark))
             self._journal.append(run, RowEnded(self._row, "resolved", act))
@@ -153,11 +158,14 @@ class _Told:
         if k < 1:
             raise UsageError(f"k={k} is no margin", remedy="give 1 or more")
         book = self._journal.history(self._head.id).book
+        # Only to see that the rule has a k: a resume makes it anew.
         with_k(rule_named(book.epochs[-1][1]["rule"] if book.epochs else _rule(self._head, self._ballot)), k)
         most = (book.settings or self._head.settings)["max_samples"]
+        # On top of what was taken: under the run's cap alone it would stay undecided.
         ballot = msgspec.structs.replace(self._ballot, k=k, cap=self._ballot.taken + most, reason="")
         acted = self._act(f"k:{k}")
         if self._row is None:
+            # In a chain they are stored and counted already.
             ballot = msgspec.structs.replace(ballot, samples=())
             self._journal.append(self._head.id, Opened(ballot, Totals()))
         else:
@@ -194,6 +202,7 @@ class _Told:
         tally = tuple(votes for _, votes in _counted(ballot))
         now = datetime.now(UTC).isoformat(timespec="seconds")
         why = ballot.reason if reason is None else reason
+        # A chain has no rows, and its acts are those of row 0.
         acted = Acted(ballot.step, act, tally, why, self._by, now, self._row or 0)
         self._journal.append(self._head.id, acted)
         return acted
@@ -225,8 +234,10 @@ def _rule(head: RunHead, ballot: OpenBallot) -> str:
 
 
 def _accepted(ballot: OpenBallot, name: str) -> tuple[bytes, Move]:
+    # From the end, so that of each candidate the first vote stays.
     moves = {vote.key: vote.move for _, vote in reversed(ballot.votes)}
     found = [key for key in moves if _name(key).startswith(name)]
+    # An empty name is the beginning of every key.
     if len(found) != 1 or not name:
         there = ", ".join(_name(key) for key in moves) or "none"
         raise UsageError(
@@ -239,6 +250,7 @@ def _overridden(ballot: OpenBallot, move: Move, view: TaskView | None) -> tuple[
     if view is None:
         if move.next_state is ABSENT:
             raise UsageError("the override has no next state", remedy='give {"action": ..., "next_state": ...}')
+        # Without the task nobody can say which votes were for it: it is decided as one that had none.
         return move, b""
     try:
         vote = view.vote(view.loaded(move), view.load(ballot.state))
@@ -294,6 +306,7 @@ def _call(acts: list[Acted], step: int, row: int | None) -> str:
     last: Acted | None = None
     for act in acts:
         if is_about_tool(act) and (act.step, act.item) == (step, row or 0):
+            # The last word counts: a call that a person has had repeated may have been begun once more.
             last = act
     return last.reason if last is not None and is_unknown(last) else ""
 

@@ -99,6 +99,7 @@ class Reading:
         for _, vote in ballot.votes:
             counts[vote.key] = counts.get(vote.key, 0) + 1
         tally = tuple(sorted(counts.values(), reverse=True))
+        # Figures of some of its samples would pass for those of all.
         kept = samples if len(samples) >= ballot.taken and self._record != "none" else None
         return self.fold.step(ballot.step, tally, ballot.kind, kept, item=item, is_open=True)
 
@@ -130,6 +131,7 @@ def _view(head: RunHead, task: Task | str | None) -> TaskView | None:
     try:
         return TaskView(readable(task_named(head.task if task is None else task), head.fingerprint))
     except MdapError:
+        # Whoever has named a task is to hear why it cannot be made; a spec of the journal's is only tried.
         if task is not None:
             raise
         return None

@@ -21,6 +21,7 @@ def fan_out(observers: Observer | Sequence[Observer]) -> Observer | None:
     """
     listening = [observers] if callable(observers) else list(observers)
     once = [observer for observer in listening if getattr(observer, "once", False)]
+    # Looked at once, not at each event: a run that nobody follows pays nothing for being followed.
     if logger.isEnabledFor(logging.INFO):
         listening.append(log_event)
     if not listening:
@@ -36,6 +37,7 @@ def fan_out(observers: Observer | Sequence[Observer]) -> Observer | None:
             except Exception:  # an observer may be anybody's code, and must not be able to alter a run
                 logger.exception("observer %r failed", observer)
         while once:
+            # Not while the list is gone through.
             listening.remove(once.pop())
         if stopped is not None:
             raise stopped
@@ -45,6 +47,7 @@ def fan_out(observers: Observer | Sequence[Observer]) -> Observer | None:
 
 def warn(tell: Observer | None, warning: Warned) -> None:
     """Tell `tell`, and the logger even where it hears of nothing else: nobody should have to ask for a warning."""
+    # Else it is among those whom `tell` tells, and would hear of it twice.
     if not logger.isEnabledFor(logging.INFO):
         log_event(warning)
     if tell is not None:

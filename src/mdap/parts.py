@@ -110,6 +110,7 @@ def combined(model: Asked, fallback: Sequence[Asked], mix: Sequence[Asked]) -> A
     if len(given) == 1:
         return model
     if all(isinstance(one, str) for one in given):
+        # As with objects below: what takes over stands behind all that vote.
         first = MIXED.join(str(one) for one in [model, *mix])
         return ELSE.join([first, *(str(one) for one in fallback)])
     if any(isinstance(one, str) for one in given):
@@ -146,16 +147,20 @@ def unit_prices(
     """Return the unit prices of several models that share one budget, as `prices_of` does for one."""
     own, found, unpriced = read_prices(prices), {}, []
     for spec in dict.fromkeys(member.spec for model in models for member in members(model)):
+        # What is known comes before the list: a run goes on at the prices that it began with, whatever has become of
+        # them.
         price = own_price(spec, own) or (known or {}).get(spec) or looked_up(spec) or (FREE if free else None)
         if price is None:
             unpriced.append(spec)
         else:
             found[spec] = price
+    # Before any call: a budget that cannot be reckoned would let everything through.
     if unpriced and settings.budget_usd is not None:
         raise UsageError(
             f"model {unpriced[0]} has no price, so a budget in USD cannot hold it",
             remedy="set its price in prices.toml, install mdap[prices], or say --free if it costs nothing",
         )
+    # A sum of some models alone would pass for the whole.
     return {} if unpriced else found
 
 
@@ -168,6 +173,7 @@ def parts_of(
 ) -> Parts:
     """Return what a run is made of; `settings` is given the model, which may prescribe some of them."""
     chosen, owned = as_model(model), isinstance(model, str)
+    # The form first, before anything is bound or hashed: prompt, parser and fingerprint are all of one form.
     view = TaskView(in_form(task_named(task), getattr(chosen, "prompt_form", None)))
     chosen = chosen.bind(view.task) if hasattr(chosen, "bind") else chosen
     decided = settings(chosen)
@@ -179,9 +185,11 @@ def settings_of(model: Model | None, options: dict[str, Any], rule: Rule | None 
     prescribed = {n: getattr(model, n) for n in ("first_temperature", "temperature") if hasattr(model, n)}
     cap = getattr(rule, "max_samples", None)
     if cap is not None:
+        # A rule that has a last vote needs no more samples than that, and fewer would cut it short.
         prescribed["max_samples"] = cap
     unknown_names = options.keys() - set(Settings.__struct_fields__)
     if unknown_names:
+        # Always the same one of them: sets have no order.
         raise unknown("option", min(unknown_names), Settings.__struct_fields__)
     return Settings(**{**prescribed, **options})
 
@@ -200,6 +208,7 @@ def fingerprint_of(parts: Parts, rule: Rule) -> dict[str, str]:
     """Return what makes two runs the same run, as text by part."""
     task = parts.view.task
     prompt = parts.view.prompt(parts.view.start())
+    # Without tools nothing is said of them: a run from before there were any still has the same fingerprint.
     return {
         "task": getattr(task, "spec", f"{type(task).__module__}:{type(task).__qualname__}"),
         "version": str(getattr(task, "version", "")),
@@ -215,6 +224,7 @@ def fingerprint_of(parts: Parts, rule: Rule) -> dict[str, str]:
 def with_k(rule: Rule, k: int) -> Rule:
     """Return the same rule with another k; raises UsageError for a rule that has none."""
     name, sign, parts = rule.spec.partition(":")
+    # Where the first part of a spec is something else, another number would be set in place of k.
     if not sign or parts.partition(",")[0] != str(rule.k):
         raise UsageError(f"the rule {rule.spec} has no k to be set", remedy="accept a candidate, or override the step")
     return rule_named(":".join([name, ",".join([str(k), *parts.split(",")[1:]])]))

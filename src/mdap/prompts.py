@@ -32,10 +32,12 @@ class Prompts:
     ) -> None:
         self._template = Template(template)
         self._key = key
+        # Once beforehand: what no row could be asked with is refused before any is read.
         first = prepare(template or " ", schema=schema, record=record, pattern=pattern, one_of=one_of, key=key)
         if isinstance(key, Judged) or first.judge is not None:
             raise UsageError("a map takes no key that a model judges", remedy="ask one by one: mdap ask --key judged:M")
         self._form = first.form
+        # A NUL in between: without it, two pairs could run together into the same text.
         said = f"{template}\0{first.question.version}".encode()
         self.spec = f"prompt:{blake2b(said, digest_size=4).hexdigest()}"
 
@@ -43,4 +45,5 @@ class Prompts:
         """Return the task of one row; raises UsageError for a row that lacks a field."""
         if not isinstance(row, Mapping):
             raise UsageError(f"a row with fields was wanted, not {row!r:.60}", remedy="make each row a JSON object")
+        # With the form that was made beforehand, so that a schema is not read again for each row.
         return prepare(self._template.filled(row), format=self._form, key=self._key).question

@@ -90,6 +90,7 @@ class Result:
         # As it judged the run: what it may promise of a step follows from how many the run has.
         self._rule = for_run(rule_named(self.rule) if rule is None else rule, getattr(view.task, "steps", None))
         self.state: State = history.snapshot.state
+        # From the newest snapshot: after any number of steps, a result is there at once.
         for _, _, move in walk(self.state, history.tail, view.replay):
             self.state = move.next_state
         self.certificate: Certificate = certify(self._rule, self.book.kinds, int(self.status == "undecided"))
@@ -208,6 +209,7 @@ class Result:
         if self._wrong is None:
             answer = getattr(self._view.task, "answer", None)
             if answer is None:
+                # Of this kind, so that hasattr() says whether there is such a figure.
                 raise AttributeError(f"task {self.head.task} knows no answers, so nothing can be called wrong")
             self._wrong = [entry.step for entry in self._differing(answer)]
         return self._wrong

@@ -112,6 +112,7 @@ class Casting(msgspec.Struct, frozen=True):
     def models(self) -> list[Model]:
         """The models of all roles, each once, in the order of the roles."""
         found = [cast.model for cast in (self.usual, *self.by_kind.values()) if cast.model is not None]
+        # By identity: two models may have one spec.
         return list({id(model): model for model in found}.values())
 
     def told(self) -> dict[str, str]:
@@ -119,6 +120,7 @@ class Casting(msgspec.Struct, frozen=True):
         roles = {
             f"role {kind}: {part}": text for kind, cast in self.by_kind.items() for part, text in cast.told().items()
         }
+        # In the order in which roles are named, the same roles would look like others.
         return self.usual.told() | dict(sorted(roles.items()))
 
 
@@ -183,6 +185,7 @@ class RoleTotals(msgspec.Struct, frozen=True):
 
 def totals_of(book: Book, *, priced: bool) -> dict[str, RoleTotals]:
     """Return the totals of each role by the kind of its steps, in the order in which they first had the word."""
+    # A kind need not be in both: its calls may have come to no decision yet.
     kinds = dict.fromkeys([*book.roles, *book.kinds])
     return {
         kind: _totals(book.roles.get(kind, Totals()), book.kinds.get(kind, Seen()), priced=priced) for kind in kinds

@@ -93,6 +93,7 @@ class Source:
         left = iter(items)
         seen: list[Any] = []
         errors: list[MdapError] = []
+        # One bad row says nothing of the others; so many in a row do.
         while self.first is None and len(seen) < WINDOW:
             raw = next(left, _END)
             if raw is _END:
@@ -102,6 +103,7 @@ class Source:
                 self.first = self.view(raw)
         if self.first is None and errors:
             raise errors[0]
+        # What was looked at is put back in front: items may be an iterator, which is read once.
         self.items = chain(seen, left)
 
     def view(self, raw: Any) -> TaskView:
@@ -172,6 +174,7 @@ def target_of(output: Output) -> Iterator[Target]:
 
             def _write(rows: list[Row]) -> None:
                 file.write(b"".join([_encode(row) + b"\n" for row in rows]))
+                # They are durable in the journal by now, and whoever follows the file is to see them.
                 file.flush()
 
             yield Target(Lines(path), _write)

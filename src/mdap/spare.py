@@ -39,6 +39,7 @@ class SpareModels:
             model = as_model(spec)
             if self._task is not None and hasattr(model, "bind"):
                 model = model.bind(self._task)
+            # Under the settings of the run: its budget in USD may demand that there is a price.
             priced = prices_of(msgspec.structs.replace(self._parts, model=model), None, self._prices)
             tariffs = {name: Tariff(price) for name, price in priced.items()}
             found = self._made[spec] = model, self._stack(model, tariffs).complete

@@ -76,6 +76,7 @@ def _open(stored: Stored) -> dict[str, Any]:
 
 
 def _messages(stored: Stored, state: Any) -> list[dict[str, str]]:
+    # Rendered once more: of its prompt a decided step keeps the digest alone.
     return [{"role": m.role, "content": m.content} for m in stored.view.prompt(stored.view.load(state)).messages]
 
 

@@ -102,6 +102,7 @@ def _caller(session: Client, name: str, loop: AbstractEventLoop) -> Callable[...
     async def _call(**arguments: Any) -> Any:
         if asyncio.get_running_loop() is not loop:
             raise UsageError(f"the session of {name} belongs to another event loop", remedy="await the run within it")
+        # The server's tool has no such parameter: the key goes beside its arguments.
         key = arguments.pop(KEY_PARAMETER)
         meta: Any = {KEY_OF_CALL: key}
         return _value(await session.call_tool(name, arguments, meta=meta))

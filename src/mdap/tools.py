@@ -74,6 +74,7 @@ class Toolbox:
         allow: Collection[str] = READ_ONLY,
         rounds: int = ROUNDS,
     ) -> None:
+        # To Python, True is an int, and would pass for 1.
         if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
             raise UsageError(f"rounds={rounds!r} is out of range", remedy="give 1 or more calls a step")
         made = [one if isinstance(one, Tool) else tool(one) for one in tools]
@@ -84,6 +85,7 @@ class Toolbox:
     def around(self, task: Task | str) -> Task:
         """Return a task whose replies may call these tools; raises UsageError for one that has `effect` of its own."""
         inner = task_named(task)
+        # Around nothing there is no layer: prompts and fingerprint stay the task's own.
         if not self.schemas:
             return inner
         if hasattr(inner, "effect"):

@@ -77,6 +77,7 @@ class Question:
             found: str | RedFlag = canonical(value if self._key is None else self._key(value)).decode("latin-1")
         except RedFlag as flag:
             found = flag
+        # A flag, too: it is raised when the reply is read, where flags are counted.
         self._keys.append(found)
         self.values.append(value)
         return str(len(self.values) - 1)
@@ -115,6 +116,7 @@ class Sampler:
             value = await self._sampler()
         else:
             value = await asyncio.to_thread(self._sampler)
+            # That a callable returns a coroutine, as a lambda may, is seen only once it has been called.
             if inspect.isawaitable(value):
                 value = await value
         return Response(self._question.remember(value))
@@ -150,9 +152,12 @@ async def vote(
         question.judge = Judge(judge_model.spec, question.shown)
     model = Sampler(sampler, question, judge_model)
     most = getattr(chosen, "max_samples", 200) if max_samples is None else max_samples
+    # There is one cap, that of samples, and any vote may take what is left of it.
     settings = Settings(max_samples=most, redraws=most)
+    # Neither repeated nor metered: what the sampler raises is for its owner to judge.
     complete = limited(model.complete, in_flight or chosen.k)
     confide = None if confidence is None else _confiding(confidence, question)
+    # No flags here: those that were given look at values, and speak in `parse`.
     asking = Asking(TaskView(question), complete, (), settings, LoopClock(), confide=confide)
     step = Step(0, False)
     poll = Poll(step, chosen)
@@ -163,6 +168,7 @@ async def vote(
         why = undecided.message
     finally:
         if judge_model is not None and (isinstance(key, str) or isinstance(getattr(key, "model", None), str)):
+            # It was made here, of its spec.
             await close(judge_model)
     return _outcome(poll, question, why)
 
