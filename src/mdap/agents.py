@@ -6,7 +6,7 @@ Here it is wired from its roles; how a task is divided and solved is in `plannin
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
@@ -32,6 +32,7 @@ from mdap.planning.decomposers import Decompose, decomposer
 from mdap.planning.forecast import Forecast, forecast
 from mdap.planning.minimality import IsMinimal, is_minimal
 from mdap.planning.solving import Divided, Solving, SubtaskSettled, Validate, Ways
+from mdap.planning.tool_solutions import Kit
 from mdap.planning.wording import (
     COMPOSER,
     DECOMPOSER,
@@ -45,6 +46,7 @@ from mdap.planning.wording import (
 )
 from mdap.protocols import Clock, Journal
 from mdap.roles import Role
+from mdap.tools import READ_ONLY, Tool, Toolbox
 
 KIND = "solve"
 JudgeRule = Literal["first_to_k", "ahead_by_k"]
@@ -92,7 +94,9 @@ class Agent:
     no_sequence, a function, or model: judges). At `max_depth`, or where its share of `max_subtasks` runs out, a task is
     solved as it stands. `compositions` are functions of one's own by name. `format` and `key` say how answers are read
     and which are the same. `validate`: whose answers are validated, none, the last `answer`, or of `every` task.
-    `working_directory`, `context` and `tools` are told to all roles; `prompts` are files in place of theirs.
+    `working_directory`, `context` and `tools` are told to all roles; `prompts` are files in place of theirs. Whoever
+    solves a task as it stands may call the tools, as far as `allow` lets their categories; a text names one that is
+    told of alone. Calls are judged as answers are, and carried out once.
 
     `red_flags` is a preset or a list of flags. `k`, `red_flags` and all else may be changed between runs. The options
     are those of a run. Raises UsageError for what cannot be.
@@ -122,7 +126,8 @@ class Agent:
         validate: Validate = "none",
         working_directory: str | Path | None = None,
         context: str | Sequence[str] = (),
-        tools: Sequence[str | Callable[..., Any]] = (),
+        tools: Toolbox | Sequence[str | Tool | Callable[..., Any]] = (),
+        allow: Collection[str] = READ_ONLY,
         prompts: Mapping[str, str | Path] | None = None,
         prices: Prices | None = None,
         free: bool = False,
@@ -136,7 +141,8 @@ class Agent:
         self.decompose, self.minimal, self.max_subtasks = decompose, minimal, max_subtasks
         self.judge, self.rounds, self.compositions = judge, rounds, dict(compositions or {})
         self.format, self.key, self.validate = format, key, validate
-        self.working_directory, self.tools, self.prompts = working_directory, tools, dict(prompts or {})
+        self.working_directory, self.tools, self.allow = working_directory, tools, allow
+        self.prompts = dict(prompts or {})
         self.context = [context] if isinstance(context, str) else list(context)
         self.prices, self.free, self.on_event, self.clock = prices, free, on_event, clock
         self.options: dict[str, Any] = dict(options)
@@ -234,12 +240,13 @@ class Agent:
         if self.minimal != "model":
             is_minimal(self.minimal)
         Wording(self.prompts)
+        self._box()
 
     def _ways(self, task: str) -> Ways:
         self._checked()
         if not isinstance(task, str) or not task.strip():
             raise UsageError("the task is empty", remedy='give a task: mdap solve "TASK"')
-        form = formats.text() if self.format is None else self.format
+        form, box = formats.text() if self.format is None else self.format, self._box()
         key, _ = resolved(self.key)
         if key is None and form.schema is not None:
             key = by_schema(form.schema)
@@ -254,13 +261,20 @@ class Agent:
             validate=self.validate,
             own=self.compositions,
             wording=Wording(self.prompts),
-            context=tuple(self._told()),
+            context=(*self._told(), *(f"Tool: {one.name}: {one.description}" for one in box.schemas.values())),
+            kit=Kit(box.schemas, box.hands, box.rounds),
         )
 
     def _told(self) -> list[str]:
-        """Return what all roles are told besides the task."""
+        """Return what all roles are told besides the task, and the tools that can be called."""
         told = [] if self.working_directory is None else [f"Working directory: {self.working_directory}"]
-        return [*told, *self.context, *(f"Tool: {_tool(one)}" for one in self.tools)]
+        named = [] if isinstance(self.tools, Toolbox) else [one for one in self.tools if isinstance(one, str)]
+        return [*told, *self.context, *(f"Tool: {name}" for name in named)]
+
+    def _box(self) -> Toolbox:
+        if isinstance(self.tools, Toolbox):
+            return self.tools
+        return Toolbox([one for one in self.tools if not isinstance(one, str)], allow=self.allow)
 
     def _cast(self) -> dict[str, Role]:
         """Return all roles, each with the rule that its votes are counted by."""
@@ -277,6 +291,7 @@ class Agent:
 
     def _origin(self, task: str) -> dict[str, Any]:
         """Return what a resume needs, as JSON values; functions stand under their names, and have to be given again."""
+        box = self._box()
         return {
             "task": task,
             "name": self.name,
@@ -296,6 +311,7 @@ class Agent:
             "key": resolved(self.key)[1],
             "validate": self.validate,
             "told": self._told(),
+            **({"tools": ",".join(box.schemas)} if box.schemas else {}),
             "prompts": {role: str(path) for role, path in self.prompts.items()},
             "wording": Wording(self.prompts).digest,
         }
@@ -339,14 +355,6 @@ class Agent:
 def _judging(judge: JudgeRule, k: int) -> str:
     spec = f"first_of:{k}" if judge == "first_to_k" else f"gate:{k}"
     return rule_named(spec).spec
-
-
-def _tool(tool: str | Callable[..., Any]) -> str:
-    if isinstance(tool, str):
-        return tool
-    name = getattr(tool, "__name__", type(tool).__name__)
-    said = (getattr(tool, "__doc__", None) or "").strip().partition("\n")[0]
-    return f"{name}: {said}" if said else name
 
 
 __all__ = ["Agent", "AgentResult", "Options"]

@@ -160,3 +160,31 @@ def test_an_answer_can_be_held_to_a_preset_of_flags(mdap: Terminal) -> None:
     asked = ("ask", "How many?", "--model", "doubting:clerk", "--k", "1", "--redraws", "1", "-q")
     assert mdap(*asked).code == 0
     assert mdap(*asked, "--flags", "strict").code == 3
+
+
+def test_solvers_call_tools_that_are_named_again_at_a_resume(mdap: Terminal) -> None:
+    mdap.write(
+        "desk",
+        "from pathlib import Path\n\n\n"
+        "def multiply(a: int, b: int) -> int:\n"
+        '    """Multiply two numbers."""\n'
+        "    with Path('made.txt').open('a') as file:\n"
+        "        file.write(f'{a} {b}\\n')\n"
+        "    return a * b\n\n\n"
+        "def clerk(prompt: str) -> str:\n"
+        "    if 'came of it:' in prompt:\n"
+        "        return prompt.partition('\"value\": ')[2].partition('}')[0]\n"
+        '    return \'{"tool": "multiply", "arguments": {"a": 3, "b": 4}}\'\n',
+    )
+    words = ("solve", "1) Multiply 3 by 4.\n2) Multiply 3 by 4.", "--model", "desk:clerk", "--k", "1", "--free")
+    words += ("--decompose", "sequential")
+    assert "custom, which is not allowed" in mdap(*words, "--tool", "desk:multiply").err
+    tools = ("--tool", "desk:multiply", "--allow", "custom")
+    stopped = mdap(*words, *tools, "--budget-calls", "3", "-q")
+    assert (stopped.code, stopped.out) == (4, "")
+    without = mdap("resume", mdap.last(), "--budget-calls", "9")
+    assert without.code != 0
+    assert "--tool MODULE:NAME" in without.err
+    done = mdap("resume", mdap.last(), "--budget-calls", "9", *tools, "-q")
+    assert (done.code, done.out) == (0, '["12","12"]\n')
+    assert (mdap.folder / "made.txt").read_text(encoding="utf-8") == "3 4\n3 4\n"

@@ -131,6 +131,11 @@ async def test_leaving_a_task_whole_is_a_candidate_that_judges_may_prefer() -> N
 # What subtasks see
 
 
+def read_file(path: str) -> str:
+    """Read a file."""
+    return path
+
+
 async def test_a_subtask_sees_what_it_is_part_of_and_the_results_that_it_needs() -> None:
     needs = {"subtasks": [{"task": "Multiply 2 by 3."}, {"task": "Multiply it by 4.", "needs": [1]}], "compose": "last"}
     of = model(
@@ -139,7 +144,7 @@ async def test_a_subtask_sees_what_it_is_part_of_and_the_results_that_it_needs()
         ),
         solver=lambda role, request: "24" if "it by" in section(request, "Task") else "6",
     )
-    result = await solved(of, context="Whole numbers only.", working_directory="/srv", tools=["calc: adds", abs])
+    result = await solved(of, context="Whole numbers only.", working_directory="/srv", tools=["calc: adds", read_file])
     solver = {section(request, "Task"): section(request, "Context") for request in asked(of, "solver")}
     assert 'Result of "Multiply 2 by 3.": "6"' in solver["Multiply it by 4."]
     assert "Result of" not in solver["Multiply 2 by 3."]
@@ -147,7 +152,7 @@ async def test_a_subtask_sees_what_it_is_part_of_and_the_results_that_it_needs()
         "Whole numbers only.",
         "Working directory: /srv",
         "Tool: calc: adds",
-        "Tool: abs: Return the",
+        "Tool: read_file: Read a file.",
         f'Part of this task: "{TASK}"',
     ):
         assert all(told in context for context in solver.values())

@@ -29,6 +29,7 @@ from mdap.cli.options import (
     given,
     whole,
 )
+from mdap.cli.tool_flags import NO_TOOLS, ToolFlags
 
 if TYPE_CHECKING:
     from mdap.agent_result import AgentResult
@@ -133,6 +134,7 @@ def solve(
     money: Money = USUAL_MONEY,
     fixed: Fixed = UNSET,
     place: Place = USUAL_PLACE,
+    tools: ToolFlags = NO_TOOLS,
     json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -145,7 +147,7 @@ def solve(
     """
     text = _problem(_text(task, file))
     options = _options(cast, dividing, judging, base_url=base_url)
-    options |= {"format": _format(shape), **given(limits), **given(fixed), **money.options}
+    options |= {"format": _format(shape), **given(limits), **given(fixed), **money.options, **tools.given}
     chosen = None if model is None else with_base_url(model, base_url)
     return _drive(_beginning(text, chosen, options), place, json=json, verbose=verbose, quiet=quiet)
 

@@ -97,6 +97,10 @@ class Candidates(ABC):
     def slots(self) -> dict[str, str]:
         """Return the slots of the proposer's prompt beside those of the question."""
 
+    def shown(self, candidates: Sequence[Any]) -> list[Any]:
+        """Return candidates as judges see them."""
+        return list(candidates)
+
     def start(self) -> dict[str, Any]:
         """Return the state before anything is proposed."""
         return {
@@ -119,7 +123,9 @@ class Candidates(ABC):
         """Return what that role is asked."""
         values = self._question.values()
         if state["candidates"]:
-            return self._wording.filled(self.chooses, values | {"candidates": numbered(state["candidates"])})
+            return self._wording.filled(
+                self.chooses, values | {"candidates": numbered(self.shown(state["candidates"]))}
+            )
         reasons = distinct(reason for reasons in state["refused"] for reason in reasons)
         return self._wording.filled(self.proposes, values | self.slots() | {"reasons": bullets(reasons)})
 

@@ -21,6 +21,7 @@ from mdap.planning.composition import Combine, Part, compose, is_known
 from mdap.planning.decomposers import Decomposer
 from mdap.planning.division import ATOMIC, Division, Subtask, checked, read_division
 from mdap.planning.minimality import IsMinimal
+from mdap.planning.tool_solutions import Kit, ToolSolutions
 from mdap.planning.verdicts import YES, distinct
 from mdap.planning.wording import Wording, written
 from mdap.protocols import Task
@@ -40,7 +41,7 @@ class Ways(msgspec.Struct, frozen=True, kw_only=True):
 
     At `max_depth`, and where fewer than two of the `max_subtasks` are left for it, a task is a leaf. `rounds` are how
     often candidates are drawn for one question. `minimal` None: judges say whether a task is divided at all. `own` are
-    compositions of one's own; `context` is what all roles are told besides the task.
+    compositions of one's own; `context` is what all roles are told besides the task, `kit` the tools of the solver.
     """
 
     decomposer: Decomposer
@@ -54,6 +55,7 @@ class Ways(msgspec.Struct, frozen=True, kw_only=True):
     own: Mapping[str, Combine]
     wording: Wording
     context: tuple[str, ...] = ()
+    kit: Kit = Kit()
 
 
 class Solved(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -281,16 +283,13 @@ class Solving:
         return self._ways.validate == "every" or (self._ways.validate == "answer" and not node.number)
 
     async def _answer(self, node: _Node, question: Question, given: Any = ABSENT) -> Any:
-        ways = self._ways
-        task = Solutions(
-            question,
-            ways.wording,
-            ways.rounds,
-            ways.form,
-            ways.key,
-            validated=self._is_validated(node),
-            given=given,
-        )
+        ways, validated = self._ways, self._is_validated(node)
+        asked = question, ways.wording, ways.rounds, ways.form, ways.key
+        task: Solutions
+        if ways.kit.tools and not question.results:
+            task = ToolSolutions(*asked, ways.kit, validated=validated)
+        else:
+            task = Solutions(*asked, validated=validated, given=given)
         return self._result(node, await self._asked(node, _SOLUTION, task), "answer to it")
 
     async def _asked(self, node: _Node, which: int, task: Task) -> State:

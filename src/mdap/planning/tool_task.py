@@ -110,10 +110,10 @@ class ToolTask:
         held, own = _held(state)
         given = self.inner.prompt(self._load(own))
         asked = (Message("user", given),) if isinstance(given, str) else tuple(given)
-        told = self._told(held)
-        if not told:
+        said = told(held, self.tools, self.rounds)
+        if not said:
             return asked
-        last = Message(asked[-1].role, f"{asked[-1].content}\n\n{told}")
+        last = Message(asked[-1].role, f"{asked[-1].content}\n\n{said}")
         return (*asked[:-1], last)
 
     def parse(self, text: str, state: State) -> Move:
@@ -125,7 +125,7 @@ class ToolTask:
             action = plain(move.action) if self._action_type is not None else move.action
             typed = move.next_state is not ABSENT and self._state_type is not None
             return Move(action, plain(move.next_state) if typed else move.next_state)
-        known = self._known(intent, held)
+        known = known_call(intent, held, self.tools, self.rounds)
         after = ABSENT if self.vote_on == "action" else self._asked_for(known, held, own)
         return Move({MARK: msgspec.to_builtins(known)}, after)
 
@@ -168,15 +168,6 @@ class ToolTask:
             return self.observe(_holding(held, own), intent, Outcome("limit", error=f"{self.rounds} calls are made"))
         return _holding(msgspec.structs.replace(held, pending=intent), own)
 
-    def _known(self, intent: ToolIntent, held: Held) -> ToolIntent:
-        """Return the intent with arguments as the tool reads them; raises RedFlag (tool)."""
-        schema = self.tools.get(intent.tool)
-        if schema is None:
-            raise RedFlag(f"there is no tool {intent.tool}; there are: {', '.join(self.tools)}", name="tool")
-        if held.rounds > self.rounds:
-            raise RedFlag("it calls a tool again after the last call that was allowed", name="tool")
-        return msgspec.structs.replace(intent, arguments=schema.checked(intent.arguments))
-
     def _checked(self, state: State, move: Move) -> str | None:
         check: Any = self.inner
         own = _held(state)[1]
@@ -205,21 +196,6 @@ class ToolTask:
         task: Any = self.inner
         return ToolTask(task.restored(_held(state)[1]), self.tools, self.hands, self.rounds)
 
-    def _told(self, held: Held) -> str:
-        parts = []
-        if held.calls:
-            made = [
-                f"{place}. {intent.told}\n   {_json(outcome)}" for place, (intent, outcome) in _numbered(held.calls)
-            ]
-            parts.append("Tools that were called, and what came of it:\n" + "\n".join(made))
-        if self.tools:
-            listed = "\n".join(schema.told for schema in self.tools.values())
-            # Filled once, part by part: a description may hold braces of its own.
-            about = _ABOUT.partition("{tools}")
-            form = about[2].partition("{form}")
-            parts.append(_OVER if held.rounds > self.rounds else "".join((about[0], listed, form[0], _FORM, form[2])))
-        return "\n\n".join(parts)
-
     def _load(self, own: State) -> State:
         return _converted(own, self._state_type)
 
@@ -228,6 +204,34 @@ class ToolTask:
         if after is not ABSENT:
             after = self._load(_held(after)[1])
         return Move(_converted(move.action, self._action_type), after)
+
+
+def told(held: Held, tools: Mapping[str, ToolSchema], rounds: int) -> str:
+    """Return what a prompt says of the calls that were made, and of the tools that there are; empty for neither."""
+    parts = [told_calls(held)] if held.calls else []
+    if tools:
+        listed = "\n".join(schema.told for schema in tools.values())
+        # Filled once, part by part: a description may hold braces of its own.
+        about = _ABOUT.partition("{tools}")
+        form = about[2].partition("{form}")
+        parts.append(_OVER if held.rounds > rounds else "".join((about[0], listed, form[0], _FORM, form[2])))
+    return "\n\n".join(parts)
+
+
+def told_calls(held: Held) -> str:
+    """Return what a prompt says of the calls that were made."""
+    made = [f"{place}. {intent.told}\n   {_json(outcome)}" for place, (intent, outcome) in _numbered(held.calls)]
+    return "Tools that were called, and what came of it:\n" + "\n".join(made)
+
+
+def known_call(intent: ToolIntent, held: Held, tools: Mapping[str, ToolSchema], rounds: int) -> ToolIntent:
+    """Return the intent with arguments as the tool reads them; raises RedFlag (tool)."""
+    schema = tools.get(intent.tool)
+    if schema is None:
+        raise RedFlag(f"there is no tool {intent.tool}; there are: {', '.join(tools)}", name="tool")
+    if held.rounds > rounds:
+        raise RedFlag("it calls a tool again after the last call that was allowed", name="tool")
+    return msgspec.structs.replace(intent, arguments=schema.checked(intent.arguments))
 
 
 def asks_for_tool(action: Any) -> bool:
