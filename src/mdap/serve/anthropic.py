@@ -36,10 +36,12 @@ UNSAMPLED = "2026-10-21"
 """From this version on temperature, top_p and top_k are refused, whatever their value."""
 
 
+# Unknown fields are refused throughout, as the vendor does: a client that sends a seed is to learn of it here.
 class Block(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """A block of content; only text is read."""
 
     type: Literal["text"]
+    # A block of no text is refused there as well.
     text: Annotated[str, msgspec.Meta(min_length=1)]
     cache_control: Any = None
     citations: Any = None
@@ -70,9 +72,11 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
     """A body. What stands below `stream` is taken and not acted upon."""
 
     model: Annotated[str, msgspec.Meta(min_length=1)]
+    # Without a default: in this dialect each request has to bring it.
     max_tokens: Annotated[int, msgspec.Meta(ge=1)]
     messages: Annotated[list[Said], msgspec.Meta(min_length=1)]
     system: str | list[Block] | None = None
+    # Up to 1, where the other two dialects go further.
     temperature: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     output_config: Output | None = None
     stream: bool | None = None
@@ -100,6 +104,7 @@ def read(body: bytes, headers: Mapping[str, str], model: str, refuse: frozenset[
     form = said.output_config.format if said.output_config else None
     return _refused(said, version, refuse) or Asked(
         prompt_of(_messages(said)),
+        # No seed, since the dialect has none: `Calls` makes one of the body and the attempt.
         said.model,
         None,
         said.temperature,
@@ -114,6 +119,7 @@ def reply(answer: Answer) -> bytes:
     Tokens of the cache are not among its `input_tokens`; tokens of reasoning are, untold, among its `output_tokens`.
     """
     response = answer.responses[0]
+    # This usage is complete whether or not the model counted, so zeros have to stand in.
     bill = answer.bill or Bill(0, 0)  # the vendor always has a bill
     usage = {
         "input_tokens": bill.tokens_in - bill.cached - bill.written,
@@ -128,6 +134,7 @@ def reply(answer: Answer) -> bytes:
             "type": "message",
             "role": "assistant",
             "model": answer.model,
+            # A block has text, so an empty reply has no block.
             "content": [{"type": "text", "text": response.text}] if response.text else [],
             "stop_reason": _STOP[response.finish],
             "stop_sequence": None,
@@ -168,6 +175,7 @@ def rate_headers(levels: Mapping[str, Level]) -> dict[str, str]:
 
 def models(name: str) -> bytes:
     """Return the list of models: this one."""
+    # A date that never changes: equal requests have equal replies.
     model = {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"}
     return encode({"data": [model], "has_more": False, "first_id": name, "last_id": name})
 
@@ -195,6 +203,7 @@ def _text(content: str | list[Block]) -> str:
 
 
 def _refused(said: Body, version: str, refuse: frozenset[str]) -> Fault | None:
+    # Dates that are written so are in order as texts.
     if version >= UNSAMPLED:
         for name in ("temperature", "top_p", "top_k"):
             if getattr(said, name) is not None:
@@ -212,6 +221,7 @@ def _complaint(error: ValueError | RecursionError) -> str:
     if isinstance(error, RecursionError):
         return f"The request body is not valid JSON: {error}"
     path, what = where_and_what(error)
+    # The words are those of msgspec, which says in them where a field is missing or unknown.
     found = re.fullmatch(r"Object (contains unknown|missing required) field `(.*)`", what)
     if found is None:
         return f"{path}: {what}" if path else f"The request body is not valid JSON: {what}"

@@ -45,10 +45,12 @@ def create(body: bytes, version: str, batches: Batches) -> Batch | Fault:
         return Fault(400, f"{path}: {what}" if path else what)
     seen: set[str] = set()
     for index, one in enumerate(asked):
+        # Refused as a whole: results come in no order, and are told apart by nothing else.
         if one.custom_id in seen:
             return Fault(400, f"requests.{index}.custom_id: custom_id must be unique: {one.custom_id}")
         seen.add(one.custom_id)
     entries = [Entry(one.custom_id, bytes(one.params)) for one in asked]
+    # The version goes along, for each entry is read like a message that was sent under it.
     return batches.open("msgbatch_", anthropic, entries, version)
 
 
@@ -85,6 +87,7 @@ def routes(batches: Batches) -> list[web.RouteDef]:
     """Return the paths and what answers them."""
 
     async def _post(request: web.Request) -> web.Response:
+        # The server's own limit is that of a single call, a twenty-fifth of what a batch may be.
         whole = await request.clone(client_max_size=MAX_BATCH).read()
         made = create(whole, request.headers.get("anthropic-version", ""), batches)
         return _sent(made if isinstance(made, Fault) else described(made, _origin(request)))
@@ -122,8 +125,10 @@ def _moment(seconds: float) -> str | None:
 
 def _result(entry: Entry) -> dict[str, Any]:
     result: dict[str, Any] = {"type": entry.outcome}
+    # What was canceled or has expired has neither, though it may hold a reply that came to nothing.
     if entry.sent is not None and entry.outcome in ("succeeded", "errored"):
         name = "message" if entry.outcome == "succeeded" else "error"
+        # As it would have been sent alone, to the byte: it is JSON already.
         result[name] = msgspec.Raw(entry.sent.body)
     return {"custom_id": entry.custom_id, "result": result}
 
@@ -131,6 +136,7 @@ def _result(entry: Entry) -> dict[str, Any]:
 def _found(request: web.Request, batches: Batches) -> Batch | Fault:
     id = request.match_info["id"]
     batch = batches.known.get(id)
+    # All batches are in one list; here those of the other dialect do not exist.
     return batch if batch is not None and batch.dialect is anthropic else Fault(404, f"there is no batch {id}")
 
 

@@ -40,6 +40,7 @@ _GRACE = 0.5  # seconds that calls in flight have when the server stops
 _JSON = {"Content-Type": "application/json"}
 
 
+# Written out beside the arguments of `serve`, so that a type checker sees what `run_server` hands on.
 class Options(TypedDict, total=False):
     """How a server is to behave; `serve` says what each option does."""
 
@@ -83,6 +84,7 @@ async def serve(
     Raises UsageError for an address beyond this machine without a `token`, for one that is taken, for a log that
     cannot be written, and for options that cannot be read.
     """
+    # Whoever reaches the server can have the model work, at its owner's cost.
     if not token and not is_loopback(host):
         raise UsageError(
             f"refusing to listen on {host!r}, which other machines can reach, without a token",
@@ -90,6 +92,7 @@ async def serve(
         )
     if not 0 <= batch_delay < 86_400:
         raise UsageError(f"batch delay {batch_delay!r} is out of range", remedy="give seconds from 0 up to a day")
+    # Others than simulated models answer any text, and need no task to read it by.
     bind = getattr(model, "bind", None)
     bound: Model = bind(task) if task is not None and bind is not None else model
     ways = Ways(
@@ -115,8 +118,10 @@ def run_server(model: Model, **options: Unpack[Options]) -> None:
             with suppress(NotImplementedError):  # Windows: Ctrl-C then arrives as KeyboardInterrupt
                 loop.add_signal_handler(number, stop.set)
         async with await serve(model, **options) as server:
+            # Flushed, since a script that began the server waits for its address.
             print(f"serving {model.spec} at {server.url} (Ctrl-C stops)", file=sys.stderr, flush=True)
             await stop.wait()
+        # A model that is served may be behind HTTP itself.
         close = getattr(model, "close", None)
         if close is not None:
             await close()
@@ -145,6 +150,7 @@ class Server:
         app = web.Application(client_max_size=MAX_BODY, middlewares=[self._at_the_door])
         app.router.add_post("/v1/chat/completions", self._asks(openai))
         app.router.add_post("/v1/messages", self._asks(anthropic))
+        # All that follows, for a model's name may hold slashes.
         app.router.add_post("/v1beta/models/{call:.+}", self._asks(google))
         app.router.add_routes(OpenAIBatches(self._batches).routes() + anthropic_batches.routes(self._batches))
         app.router.add_get("/v1/models", self._models)
@@ -161,22 +167,27 @@ class Server:
         if not 0 <= port <= 65535:
             raise UsageError(f"port={port} is no port", remedy="choose one from 1 to 65535; 0 takes a free one")
         await self._runner.setup()
+        # A client with hundreds of calls in flight opens its connections all at once, more than the usual 128.
         site = web.TCPSite(self._runner, host, port, backlog=1024)
         try:
             await site.start()
         except OSError as error:
+            # The runner is set up by now, and would be left behind.
             await self.close()
             raise UsageError(
                 f"cannot listen on {host}:{port}: {error.strerror}", remedy="choose another --port; 0 takes a free one"
             ) from None
+        # The port that was bound: with 0 it is the system's choice.
         self.origin = str(URL.build(scheme="http", host=host, port=site.port))
         self.url = f"{self.origin}/v1"
 
     async def close(self) -> None:
         """Stop listening, end the calls in flight and let go of the port. Safe to call twice."""
+        # First, for what hangs on purpose ends by it, and the runner waits for that.
         self._closing.set()
         await self._runner.cleanup()
         await self._batches.close()
+        # Last, for what has ended above is still written to it.
         if self._log is not None:
             self._log.close()
 
@@ -201,12 +212,14 @@ class Server:
 
     @web.middleware
     async def _at_the_door(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        # What aiohttp makes of an exception that nobody foresaw, and what is then counted.
         status = "500"
         try:
             response = self._turned_away(request) or await handler(request)
             status = str(response.status)
             return response
         except web.HTTPException as error:
+            # Its own words (no such path, too long a body) would be plain text, which no client of a dialect can read.
             status = str(error.status)
             return self._refusal(_dialect(request), Fault(error.status, _EXPLAINED.get(error.status, error.reason)))
         except asyncio.CancelledError:
@@ -218,6 +231,8 @@ class Server:
     def _turned_away(self, request: web.Request) -> web.Response | None:
         if self._token:
             dialect = _dialect(request)
+            # Compared in constant time: how long that takes must not tell how much of a guess was right. Whoever only
+            # watches over the server (/health) has no token.
             key = dialect.key(request.headers, request.query).encode()
             if request.path != "/health" and not hmac.compare_digest(key, self._token.encode()):
                 return self._refusal(dialect, Fault(401, _NO_KEY[dialect.NAME], code=None if key else "missing"))
@@ -292,6 +307,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+# Asked at each call, and hardly ever of another address.
 @lru_cache(256)
 def _is_local(address: str) -> bool:
     try:
@@ -312,6 +328,7 @@ def _dialect(request: web.Request) -> Dialect:
 
 
 async def _truncated(sent: Sent, request: web.Request) -> web.StreamResponse:
+    # The whole length is announced, so that a client can see that half of it is missing.
     response = web.StreamResponse(headers=sent.headers | {"Content-Length": str(len(sent.body))})
     await response.prepare(request)
     await response.write(sent.body[: len(sent.body) // 2])

@@ -47,6 +47,7 @@ class Batch:
         self.created = time.time()
         self.ended = 0.0
         self.cancelled = 0.0
+        # Beside the time of it, since the worker waits for one or the other.
         self.cancelling = asyncio.Event()
 
     def cancel(self) -> None:
@@ -72,6 +73,7 @@ class Batches:
 
     def open(self, prefix: str, dialect: Dialect, entries: Sequence[Entry], version: str = "") -> Batch:
         """Return a new batch, whose entries are answered from now on. `version` goes to the dialect with each entry."""
+        # Ids are of the content and a number: equal sessions have equal ones.
         digest = blake2b(b"\n".join(entry.body for entry in entries), digest_size=8).hexdigest()
         batch = Batch(f"{prefix}{digest}{len(self.known):x}", dialect, entries, version)
         self.known[batch.id] = batch
@@ -92,9 +94,11 @@ class Batches:
     async def _work(self) -> None:
         while True:
             batch = await self._waiting.get()
+            # The delay is over when it runs out; a batch that is cancelled meanwhile has nothing to wait for.
             with contextlib.suppress(TimeoutError):
                 wait = max(0.0, batch.created + self._delay - time.time())
                 await asyncio.wait_for(batch.cancelling.wait(), wait)
+            # One iterator for all, so that whoever is free takes the next entry.
             left = iter(batch.entries)
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(_AT_ONCE, len(batch.entries))):
@@ -104,6 +108,7 @@ class Batches:
     async def _answer(self, batch: Batch, left: Iterator[Entry]) -> None:
         for entry in left:
             if batch.cancelling.is_set():
+                # On with the loop, since each of the rest has a result that says so.
                 entry.outcome = "canceled"
                 continue
             headers = {"anthropic-version": batch.version} if batch.version else {}

@@ -71,6 +71,7 @@ class Calls:
         self, dialect: Dialect, body: bytes, headers: Mapping[str, str], *, model: str = "", batch: str = ""
     ) -> Sent:
         """Answer one body. `model` is the one that the path names; a call of a batch knows no rate limits."""
+        # Now, for calls end in another order than that in which they came.
         self._order += 1
         # A model that a path names is as much a part of the request as what its body says.
         digest = blake2b(body, digest_size=16, key=model.encode(errors="replace")[:64] if model else b"").digest()
@@ -80,12 +81,15 @@ class Calls:
             asked = dialect.read(body, headers, model, self._ways.refuse)
             if isinstance(asked, Fault):
                 return self.refuse(dialect, asked, call)
+            # Before the model is asked, so that a call which fails or is given up is in the log with all of it.
             call.model, call.seed, call.n, call.prompt = asked.model, asked.seed, asked.n, asked.prompt.digest
             return await self._answer(_Case(dialect, call, digest, name, asked))
         except asyncio.CancelledError:
+            # The client went away; the model may have worked for it all the same.
             call.status, call.lost = 0, True
             raise
         finally:
+            # However it ended: held against a ledger, a call that is missing here would be one that was never made.
             if self._ways.log is not None:
                 self._ways.log.write(call)
 
@@ -112,6 +116,7 @@ class Calls:
         if fault is not None:
             return self.refuse(case.dialect, fault, call)
         if word == "hang" or (word == "drop" and call.batch):
+            # In a batch nothing is lost: the entry is told as expired.
             call.status, call.lost = 0, not call.batch
             return Sent(0, b"", {}, word)
         return await self._reply(case, attempt, word)
@@ -124,11 +129,14 @@ class Calls:
         try:
             responses = await self._complete(case, self._requests(case, attempt))
         except ModelError as error:
+            # Chaos is keyed by the call alone, so it strikes whether or not the model could answer.
             if word in ("drop", "garbage"):
                 return _deliver(call, word, b"", _JSON)
             return self.refuse(case.dialect, _passed_on(error), call)
+        # Only its replies show whether a model has them.
         if asked.logprobs and any(response.logprob is None for response in responses):
             return self.refuse(case.dialect, case.dialect.without_logprobs(asked.model), call)
+        # A cache repeats the id as well, and it is by ids that a client finds out.
         token = asked.prompt.digest[:20] if ways.ignore_seed else f"{case.name[:20]}{attempt:x}"
         call.id = responses[0].id or case.dialect.ID_PREFIX + token
         bill = _bill(responses, shares)
@@ -140,9 +148,11 @@ class Calls:
     def _requests(self, case: _Case, attempt: int) -> list[Request]:
         """One request for each choice: the first has the seed itself, the others seeds that it and their index give."""
         asked = case.asked
+        # 14 hex digits, or 7 bytes below, since a key takes whole numbers of at most 63 bits.
         if self._ways.ignore_seed:
             seed = draw_seed(self._ways.seed, int(asked.prompt.digest[:14], 16), 0, 0, 0)
         elif asked.seed is None:
+            # The attempt is part of it: a provider that is given no seed answers anew each time.
             seed = draw_seed(self._ways.seed, int.from_bytes(case.digest[:7], "little"), attempt, 0, 0)
         else:
             seed = asked.seed
@@ -156,6 +166,7 @@ class Calls:
         else:
             replies = await _all(self._model, requests)
         chaos = self._ways.chaos
+        # What struck the call as a whole keeps the reply from everybody: there is nothing to spoil.
         if chaos is None or case.call.chaos:
             return tuple(replies)
         words = [self._strike(case.call, chaos.of_reply(case.digest, request.seed)) for request in requests]
@@ -214,6 +225,7 @@ async def _all(model: Model, requests: list[Request]) -> list[Response]:
         try:
             return await model.complete(request)
         except ModelError as error:
+            # Kept and not raised, for the group would cancel the others and wrap it up.
             return error
 
     async with asyncio.TaskGroup() as group:
@@ -230,6 +242,7 @@ def _spoilt(response: Response, word: str) -> Response:
     if word == "babble":
         return msgspec.structs.replace(response, text=BABBLE, finish="stop")
     if word == "cut":
+        # Half a text has half the tokens on the bill, as if the cap had ended it.
         usage = response.usage and msgspec.structs.replace(
             response.usage, tokens_out=response.usage.tokens_out // 2, reasoning=response.usage.reasoning // 2
         )

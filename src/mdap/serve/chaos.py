@@ -38,6 +38,7 @@ class Chaos(msgspec.Struct, frozen=True):
         return self._strikes(OF_REPLIES, b"reply %d %b %d" % (self.seed, digest, seed))
 
     def _strikes(self, words: tuple[str, ...], key: bytes) -> str | None:
+        # One number for all words: at most one strikes, and each as often as its share says.
         at = uniforms(key, 1)[0]
         for word in words:
             at -= self.rates.get(word, 0.0)
@@ -58,6 +59,7 @@ def parse_chaos(text: str) -> dict[str, float]:
         is_="a share between 0 and 1",
     )
     total = math.fsum(rates.values())
+    # Shares in decimals may add up to a trifle more than 1.
     if total > 1 + 1e-9:
         raise UsageError(f"the shares of chaos add up to {total:g}, more than 1", remedy="lower some of them")
     return rates
@@ -72,6 +74,7 @@ class Attempts:
 
     def count(self, digest: bytes) -> int:
         """Return which attempt this is, counted from 1."""
+        # Taken out and put back last, so that the first is always what was not asked for the longest time.
         attempt = self._counts.pop(digest, 0) + 1
         if len(self._counts) >= self._capacity:
             del self._counts[next(iter(self._counts))]

@@ -15,6 +15,7 @@ import msgspec
 
 from mdap.core.records import Prompt, Response
 
+# The cap that a run sets by itself, and that of the paper's long run (arXiv:2511.09030).
 MAX_TOKENS: Final = 750
 """The cap of a reply where a request names none."""
 
@@ -112,6 +113,7 @@ class Dialect(Protocol):
 
 def whole_seconds(wait: float) -> str:
     """Return a wait for a header that takes whole seconds: rounded up, but a hundredth is none."""
+    # A hundredth is what chaos asks for (`calls`); a whole second for each would make tests of retries slow.
     return str(math.ceil(wait - 0.01))
 
 
@@ -124,9 +126,11 @@ def bearer(headers: Mapping[str, str]) -> str:
 def where_and_what(error: ValueError) -> tuple[str, str]:
     """Return the path of the field that a body is wrong at ("messages.0.role", or nothing) and what is wrong."""
     text = str(error)
+    # msgspec puts the place behind the reason, as a path from `$`.
     found = re.fullmatch(r"(.*) - at `\$\.?(.*?)`", text, re.DOTALL)
     if found is None:
         return "", text
+    # As Anthropic writes places; Google's dialect puts the brackets back, OpenAI's takes the first part only.
     return re.sub(r"\[(\d+)\]", r".\1", found[2]).lstrip("."), found[1]
 
 

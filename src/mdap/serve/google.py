@@ -24,6 +24,7 @@ REQUEST_ID = ""
 class Part(msgspec.Struct, gc=False):
     """A part of a content; only text is read. `thought` parts are what a model thought before."""
 
+    # Without a default: parts of other kinds, such as images, have none and are refused for it.
     text: str
     thought: bool = False
 
@@ -41,6 +42,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
     max_output_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     candidate_count: Annotated[int, msgspec.Meta(ge=1, le=8)] | None = None
+    # An int32 in the vendor's interface.
     seed: Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     response_logprobs: bool | None = None
     response_mime_type: str | None = None
@@ -67,6 +69,7 @@ class Body(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 def read(body: bytes, headers: Mapping[str, str], model: str, refuse: frozenset[str]) -> Asked | Fault:
     """Return what is asked of the `model` in the path, or a fault that names the field which is wrong or refused."""
     try:
+        # In two goes, since a name may come in two spellings, of which a record knows one.
         said = msgspec.convert(_camel(msgspec.json.decode(body)), Body)
     except (ValueError, RecursionError) as error:  # a ValueError also for text that is not UTF-8
         return Fault(400, _complaint(error))
@@ -129,6 +132,7 @@ def models(name: str) -> bytes:
 
 
 _TYPES = "type.googleapis.com/google.rpc."
+# Without refusals, which have reasons of their own and no content: see `_candidate`.
 _FINISH = {"stop": "STOP", "length": "MAX_TOKENS"}
 _STATUS = {
     400: "INVALID_ARGUMENT",
@@ -146,6 +150,7 @@ def _camel(said: Any) -> Any:
     if not isinstance(said, dict):
         return said
     body = {_name(name): value for name, value in said.items()}
+    # No deeper than this: the names within a schema are the user's own.
     config = body.get("generationConfig")
     if isinstance(config, dict):
         body["generationConfig"] = {_name(name): value for name, value in config.items()}
@@ -217,6 +222,7 @@ _FIELDS = {
 
 def _unknown(path: str, name: str) -> str:
     at = f" at '{path}'" if path else ""
+    # In the vendor's words, for by these alone can a client see that it is a parameter which is not taken.
     return f'Invalid JSON payload received. Unknown name "{name}"{at}: Cannot find field.'
 
 
@@ -224,6 +230,7 @@ def _complaint(error: ValueError | RecursionError) -> str:
     if isinstance(error, RecursionError):
         return f"Invalid JSON payload received. {error}"
     path, what = where_and_what(error)
+    # The vendor writes places in snake case, and numbers in brackets.
     path = re.sub(r"\.(\d+)", r"[\1]", path).replace("generationConfig", "generation_config")
     found = re.fullmatch(r"Object contains unknown field `(.*)`", what)
     if found is not None:

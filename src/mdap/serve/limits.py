@@ -33,12 +33,14 @@ class Limits:
     def __init__(self, per_minute: Mapping[str, float]) -> None:
         self._limits = dict(per_minute)
         self._left = dict(per_minute)
+        # Long ago, as it were: the first filling has nothing to fill.
         self._at = 0.0
 
     def admit(self, now: float) -> Fault | None:
         """Take one request, or return why it is beyond a limit, with the seconds to wait."""
         self._fill(now)
         for kind, left in self._left.items():
+            # One of each: a request takes one, and how many tokens it takes is not known before it is answered.
             if left < 1:
                 limit = self._limits[kind]
                 wait = (1 - left) * 60 / limit
@@ -57,6 +59,7 @@ class Limits:
         """Return where each limit stands."""
         self._fill(now)
         return {
+            # What is overdrawn shows as nothing left: no vendor tells of less.
             kind: Level(int(limit), max(0, int(self._left[kind])), (limit - self._left[kind]) * 60 / limit)
             for kind, limit in self._limits.items()
         }

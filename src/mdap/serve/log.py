@@ -25,6 +25,7 @@ class Call(msgspec.Struct, kw_only=True, gc=False):
     dialect: str
     id: str = ""
     model: str = ""
+    # Until something else is known: what fails as nobody foresaw is answered so.
     status: int = 500
     chaos: str = ""
     lost: bool = False

@@ -60,6 +60,7 @@ class Settings(msgspec.Struct):
     """What of a body is looked at beside its messages; other fields are let be, as others who speak this do."""
 
     model: str = ""
+    # An int64 in the vendor's interface.
     seed: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0)] | None = None
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
@@ -86,6 +87,7 @@ def read(body: bytes, headers: Mapping[str, str], model: str, refuse: frozenset[
     """Return what is asked, or a fault that names the field which is wrong or refused."""
     try:
         said = _quick(body)
+        # A copy, since a Raw is a view of the body and would keep all of it in the cache.
         raw = bytes(said.messages)
         prompt = _known_prompt(raw) if len(raw) <= _SHORT else _prompt(raw)
     except (ValueError, RecursionError):  # a ValueError also for text that is not UTF-8
@@ -112,6 +114,7 @@ def reply(answer: Answer) -> bytes:
     """Return the body of a chat completion. Its time of creation is always 0: equal requests have equal replies."""
     choices = [_choice(index, response, answer.logprobs) for index, response in enumerate(answer.responses)]
     head = {"id": answer.id, "object": "chat.completion", "created": 0, "model": answer.model, "choices": choices}
+    # Where nothing was counted no usage is told, since a client would take zeros for a bill.
     return encode(head if answer.bill is None else head | {"usage": _usage(answer.bill)})
 
 
@@ -126,6 +129,7 @@ def error(fault: Fault, request: str) -> tuple[int, bytes, dict[str, str]]:
     body = {"error": {"message": fault.message, "type": kind, "param": fault.param, "code": code}}
     if fault.wait is None:
         return fault.status, encode(body), {}
+    # Both, as the vendor does: whole seconds for most clients, the other for those that can wait less.
     waits = {"Retry-After": whole_seconds(fault.wait), "retry-after-ms": f"{1000 * fault.wait:.0f}"}
     return fault.status, encode(body), waits
 
@@ -189,6 +193,7 @@ def _text(content: str | list[Part]) -> str:
 
 
 def _choice(index: int, response: Response, has_logprobs: bool) -> dict[str, Any]:
+    # A refusal is told by the finish reason alone: what the model said is its text, also then.
     message = {"role": "assistant", "content": response.text, "refusal": None}
     logprobs: dict[str, Any] | None = None
     if has_logprobs:
@@ -214,6 +219,7 @@ def _usage(bill: Bill) -> dict[str, Any]:
 def _refused(said: Settings, refuse: frozenset[str]) -> Fault | None:
     # A value that is the model's only one is taken: temperature 1, one choice, no logprobs.
     taken = {"temperature": 1.0, "n": 1, "logprobs": False}
+    # In order, since which of several is named must not depend on that of a set.
     for name in sorted(refuse):
         value = getattr(said, name)
         if value is None or value == taken.get(name):
@@ -221,6 +227,7 @@ def _refused(said: Settings, refuse: frozenset[str]) -> Fault | None:
         if name in ("temperature", "n"):
             text = f"Unsupported value: '{name}' does not support {value:g} with this model. Only the default (1) value"
             return Fault(400, f"{text} is supported.", name, "unsupported_value")
+        # So answers who knows the older name alone.
         if name == "max_completion_tokens":
             return Fault(400, f"Unrecognized request argument supplied: {name}")
         return _unsupported(name, " Use 'max_completion_tokens' instead." if name == "max_tokens" else "")

@@ -80,6 +80,7 @@ class OpenAIBatches:
             return _sent(Fault(400, "a file is sent as multipart/form-data, with the fields purpose and file"))
         purpose, name, content = "", "", None
         async for part in await request.multipart():
+            # A part may hold parts itself; no field of this form does.
             if not isinstance(part, BodyPartReader):
                 continue
             if part.name == "purpose":
@@ -113,6 +114,7 @@ class OpenAIBatches:
         if file is None:
             return _sent(Fault(400, f"there is no file {asked.input_file_id!r}", "input_file_id"))
         entries, failures = _entries(file.content)
+        # With a wrong line there is a batch all the same, a failed one of no entries.
         batch = self._batches.open("batch_", openai, [] if failures else entries)
         self._asked[batch.id] = asked
         if failures:
@@ -134,9 +136,11 @@ class OpenAIBatches:
 
     def _found(self, request: web.Request) -> Batch | None:
         id = request.match_info["id"]
+        # The list of batches is shared, and those of the other dialect are not known by this one.
         return self._batches.known.get(id) if id in self._asked else None
 
     def _keep(self, name: str, purpose: str, content: bytes) -> File:
+        # By number and not at random: equal sessions have equal ids.
         file = File(f"file-{len(self._files):06x}", name, purpose, content, int(time.time()))
         self._files[file.id] = file
         return file
@@ -172,6 +176,7 @@ class OpenAIBatches:
             "request_counts": {"total": len(batch.entries), "completed": good, "failed": bad},
             "metadata": asked.metadata,
         }
+        # Of these only the one that it ended as has a time.
         moments = {name: ended if name == status else None for name in ("completed", "expired", "cancelled")}
         told |= {f"{name}_at": moment for name, moment in moments.items()}
         return encode(told | {"finalizing_at": ended, "failed_at": created if failures else None})
@@ -179,6 +184,7 @@ class OpenAIBatches:
     def _results(self, batch: Batch, kind: str, outcomes: tuple[str, ...]) -> str | None:
         """The id of the file with the entries that came out so, made when first asked for; None if there are none."""
         id = f"file-{batch.id}-{kind}"
+        # Made once, so that whoever asks again for the same id reads the same bytes.
         if id not in self._files:
             # From the last to the first: a client that relies on an order, which is not promised, is to notice.
             lines = [
@@ -203,6 +209,7 @@ _EXPIRED = {
 
 async def _whole(part: BodyPartReader) -> bytes:
     pieces, size = [], 0
+    # In pieces, so that a file which is too long is given up at the limit, and not read to its end.
     while size <= MAX_FILE and (piece := await part.read_chunk(1 << 18)):
         pieces.append(piece)
         size += len(piece)
@@ -218,6 +225,7 @@ def _entries(content: bytes) -> tuple[list[Entry], list[dict[str, Any]]]:
         failures.append({"code": code, "message": message, "param": None, "line": number})
 
     for number, text in enumerate(content.splitlines(), 1):
+        # Blank lines, such as the last one, ask for nothing.
         if not text.strip():
             continue
         try:
@@ -225,6 +233,7 @@ def _entries(content: bytes) -> tuple[list[Entry], list[dict[str, Any]]]:
         except (ValueError, RecursionError) as error:
             _fail("invalid_json_line", f"This line is not a request: {error}", number)
             continue
+        # No `continue` here or below: a line may be wrong in two ways, and its author is told of both.
         if line.url != ENDPOINT:
             _fail("invalid_url", f"The URL {line.url!r} is not the endpoint of the batch.", number)
         if line.custom_id in entries:
@@ -238,6 +247,7 @@ def _entries(content: bytes) -> tuple[list[Entry], list[dict[str, Any]]]:
 
 
 def _result(batch: Batch, index: int, entry: Entry) -> dict[str, Any]:
+    # Behind the six letters of batch_.
     head = {"id": f"batch_req_{batch.id[6:]}{index:x}", "custom_id": entry.custom_id}
     if entry.sent is None or entry.outcome == "expired":
         return head | {"response": None, "error": _EXPIRED}

@@ -30,11 +30,14 @@ class Prefixes:
         cached = blocks = len(text) // BLOCK
         for index in range(blocks):
             running.update(text[index * BLOCK : (index + 1) * BLOCK].encode(errors="replace"))
+            # Of all blocks up to here, so that the same text behind another beginning is not known.
             digest = running.digest()
             if digest in known:
                 continue
+            # The first gap counts: once old blocks are forgotten, those behind one may still be known.
             cached = min(cached, index)
             if len(known) >= self._capacity:
                 del known[next(iter(known))]
             known[digest] = None
+        # There is always some text: each message brings its role.
         return cached * BLOCK / len(text), (blocks - cached) * BLOCK / len(text)

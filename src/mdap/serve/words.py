@@ -28,6 +28,7 @@ def pairs(
         try:
             found[word] = float(value)
         except ValueError:
+            # No number at all fails every comparison, and so what `number` asks.
             found[word] = math.nan
         if not number(found[word]):
             raise UsageError(f"{what} {word}={value!r} is not {is_}", remedy=example)
