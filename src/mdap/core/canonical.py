@@ -65,6 +65,7 @@ def fold(value: Any, *, case: bool = True, space: bool = True, unicode: str = "N
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
+# No floats: written as they are, 0.0 and -0.0 would be two, and no Decimal would equal them.
 _SCALARS = frozenset({int, str, bool, type(None)})
 
 
@@ -83,6 +84,7 @@ def _form(value: Any, schema: Schema, root: Schema) -> bytes:
     value = _json(value)
     schema = narrow(schema, value, root)
     match value:
+        # Before the numbers: to Python a bool is an int.
         case None | bool():
             return _encode(value)
         case str():
@@ -106,7 +108,9 @@ def _string(value: str) -> bytes:
 def _number(value: int | float | Decimal, *, exact: bool) -> bytes:
     """`exact`: integers apart from the rest, as plain digits. Otherwise digits without end zeros, e, power of ten."""
     if exact and isinstance(value, int):
+        # Through Decimal, since str refuses integers of more than 4,300 digits.
         return str(Decimal(value)).encode()
+    # float.__repr__: a float of numpy has a repr of its own, which is no number.
     number = Decimal(float.__repr__(value)) if isinstance(value, float) else Decimal(value)
     sign, digits, exponent = number.as_tuple()
     if not isinstance(exponent, int):
@@ -141,6 +145,7 @@ def _array(value: list[Any] | set[Any] | frozenset[Any], schema: Schema, root: S
 
 def _json(value: Any) -> Any:
     """One layer of `value` as None, bool, number, str, dict, list or set; raises UsageError for anything else."""
+    # Before the rest: a member may be a str or an int as well, and stands for its value.
     if isinstance(value, Enum):
         return _json(value.value)
     if value is None or isinstance(value, str | int | float | Decimal | list | dict | set | frozenset):
@@ -196,6 +201,7 @@ def narrow(schema: Any, value: Any, root: Schema) -> Schema:
     for branch in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
         narrowed = narrow(branch, value, root)
         kinds = _types(narrowed)
+        # A branch that names no type rules none out.
         if not kinds or set(kinds) & _kinds(value):
             return narrowed
     return schema
@@ -211,6 +217,7 @@ def _kinds(value: Any) -> set[str]:
         case str():
             return {"string"}
         case int() | float() | Decimal():
+            # Both for all: 1.0 is an integer to JSON Schema, and 1 a number.
             return {"number", "integer"}
         case dict():
             return {"object"}
@@ -222,6 +229,7 @@ def _referred(reference: str, root: Schema) -> Any:
     found: Any = root
     _, hash_, pointer = reference.partition("#")
     for part in pointer.split("/")[1:]:
+        # In this order (RFC 6901, section 4): the other one would make a slash of ~01.
         name = part.replace("~1", "/").replace("~0", "~")
         found = found.get(name) if isinstance(found, Mapping) else None
     if found is None or not hash_ or not reference.startswith("#"):

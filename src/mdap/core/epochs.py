@@ -31,6 +31,7 @@ def check_tools(run: str, before: dict[str, str], now: dict[str, str]) -> None:
 
     Its states may hold calls that only these tools can make: there is no going on without them.
     """
+    # A run without tools has no such parts, nor has one that is older than they are.
     if any(before.get(part) != now.get(part) for part in TOOLS):
         raise FingerprintChanged(
             f"run {run} was started with other tools:\n{differences(before, now)}\n",
@@ -42,6 +43,7 @@ def _check_known(history: History, before: dict[str, str], now: dict[str, str]) 
     """Raise FingerprintChanged where another task would have to compute the states of what the one before decided."""
     if all(before.get(part) == now[part] for part in ("task", "version")):
         return
+    # The newest snapshot holds a state: only what was decided after it, and stores no change, rests on the task.
     lost = [entry.step for entry in history.tail if entry.change is msgspec.UNSET]
     if lost:
         run, steps = history.head.id, history.book.steps

@@ -154,6 +154,7 @@ class Progress(msgspec.Struct):
         elif isinstance(event, Retried):
             self.retries += 1
         elif isinstance(event, Started):
+            # A segment begins where the one before ended: those steps are decided, and none of this segment's doing.
             self.total, self.begun, self.steps = event.total, event.step, event.step
         elif isinstance(event, RunEnded):
             self.status = event.status

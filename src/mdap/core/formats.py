@@ -84,6 +84,7 @@ def pattern(regex: str, *, anchored: bool = True) -> Format:
             raise RedFlag(f"{_shown(value)} does not match {regex}")
         return value
 
+    # Named where it is off alone: runs that are older than the choice keep their fingerprint.
     spec = {"format": "pattern", "regex": regex} | ({} if anchored else {"anchored": False})
     where = "from its first character to its last" if anchored else "somewhere"
     asked = f"Answer with text that matches this regular expression {where}:\n{regex}"
@@ -95,6 +96,7 @@ def markers(marks: Sequence[str]) -> Format:
 
     The same mark twice has to stand there twice. The answer is the reply verbatim. Raises UsageError for an empty mark.
     """
+    # A text is a sequence, too, of its letters.
     given = [marks] if isinstance(marks, str) else list(marks)
     if not given or any(not mark.strip() for mark in given):
         raise UsageError(f"markers={given!r} mark nothing", remedy="give the texts that have to stand in the answer")
@@ -163,6 +165,7 @@ def python_code() -> Format:
     """Return the format of Python code that parses, in this interpreter's grammar. It is parsed and never run."""
 
     def _read(reply: str) -> str:
+        # Line ends alone: blanks at the front are indentation, which may be what is wrong.
         code = unfenced(reply).strip("\r\n")
         if not code.strip():
             raise RedFlag("there is no code")
@@ -212,6 +215,7 @@ def custom(name: str, read: Callable[[str], Any], instruction: str = "", schema:
     def _read(reply: str) -> Any:
         try:
             return read(reply)
+        # A parser of one's own says no by a ValueError, as int and json.loads do; any other error is a fault in it.
         except ValueError as error:
             raise RedFlag(str(error)) from error
 
@@ -239,6 +243,7 @@ def record(kind: Any) -> Format:
     JSON Schema.
     """
     spec = {"format": "record", "type": f"{getattr(kind, '__module__', '')}:{getattr(kind, '__qualname__', kind)}"}
+    # By the method it has: pydantic need not be installed, and is never imported from here.
     if callable(getattr(kind, "model_validate_json", None)):
         schema = kind.model_json_schema()
         read: Callable[[str], Any] = partial(_read_model, kind)
@@ -259,6 +264,7 @@ def _json(name: str, parse: Callable[[str], Any], schema: Schema) -> Format:
     def _read(reply: str) -> Any:
         value = parse(reply)
         for error in validator.iter_errors(value):
+            # The first error is enough: the reply is discarded whole.
             where = "".join(f"[{part!r}]" for part in error.instance_path)
             raise RedFlag(f"{_shown(error.message)} at ${where}")
         return value
@@ -304,6 +310,7 @@ def _schema_of(kind: Any) -> Schema:
     # Providers want an object at the root, not a reference to one.
     name, kept = root.rpartition("/")[2], schema["$defs"]
     inlined = {**kept[name], "$defs": kept}
+    # A type that holds itself, in a list say, is still referred to.
     if f'"#/$defs/{name}"' not in json.dumps(list(kept.values())):
         inlined["$defs"] = {other: sub for other, sub in kept.items() if other != name}
     return inlined if inlined["$defs"] else kept[name]
@@ -312,6 +319,7 @@ def _schema_of(kind: Any) -> Schema:
 def _read_typed(decoder: msgspec.json.Decoder[Any], reply: str) -> Any:
     read_json(reply)  # what a decoder would let pass: duplicate keys, numbers past the range of a float
     try:
+        # In one order: a record may hold sets, and equal answers are to be stored alike.
         return msgspec.to_builtins(decoder.decode(unfenced(reply)), str_keys=True, order="deterministic")
     except (ValueError, RecursionError) as error:
         raise RedFlag(str(error)) from None

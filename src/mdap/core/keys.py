@@ -156,10 +156,12 @@ def builtins(value: Any) -> Any:
     if callable(dump := getattr(value, "model_dump", None)):
         return dump()
     if isinstance(value, msgspec.Struct) or hasattr(value, "__dataclass_fields__"):
+        # Left to itself msgspec makes texts of these three, and a key could no longer tell a number or an instant.
         return msgspec.to_builtins(value, builtin_types=(Decimal, datetime, UUID), order="deterministic")
     return value
 
 
+# Six digits of exponent: Decimal takes many more, and an exact fraction of such a number would fill the memory.
 _DECIMAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,6})?", re.ASCII)
 # Orders of magnitude between a number and its precision: past these an exponent alone would fill the memory.
 _WIDEST = 4000
@@ -183,20 +185,24 @@ def _number(text: str) -> Decimal:
 
 def _bucket(number: int | float | Decimal, unit: Decimal) -> int:
     """Return which multiple of `unit` is nearest, halves away from zero."""
+    # By its repr: 0.1 is meant as a tenth, and what the float holds may lie on the other side of an edge.
     exact = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
     if not exact.is_finite():
         raise RedFlag(f"{number} is no number that can be rounded")
     orders = exact.adjusted() - unit.adjusted()
     if orders > _WIDEST:
         raise RedFlag(f"a number is {orders} orders of magnitude above its precision")
+    # Less than a tenth of the precision by magnitude alone, and so below a half of it.
     if not exact or orders < -1:
         return 0
+    # By fractions: a quotient of Decimals is rounded to 28 digits.
     multiple = floor(abs(Fraction(exact)) / Fraction(unit) + Fraction(1, 2))
     return multiple if exact > 0 else -multiple
 
 
 def _mapped(value: Any, unit: Decimal) -> Any:
     match value:
+        # Before the numbers: to Python a bool is an int, and it is not to be rounded.
         case bool():
             return value
         case int() | float() | Decimal():
@@ -230,6 +236,7 @@ def _one_way(text: str, kind: Any) -> str:
             return str(UUID(text))
         # More than microseconds, or no time zone: no exact instant, so the text stays as it is.
         if kind == "date-time" and not re.search(r"\.\d{7}", text):
+            # RFC 3339 allows a small t and z; `fromisoformat` refuses that z.
             instant = datetime.fromisoformat(text.upper())
             return text if instant.tzinfo is None else instant.astimezone(UTC).isoformat()
     return text

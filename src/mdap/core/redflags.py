@@ -49,6 +49,7 @@ def red_flags(
     named = "paper" if replace is None else replace
     chosen = preset(named, flag_tokens) if isinstance(named, str) else named
     flags = tuple(_named(check) for check in (*chosen, *extra))
+    # Flags are counted by name: of two with one name nobody could say which discarded a reply.
     for name, count in Counter(flag.name for flag in flags).items():
         if count > 1 or name in _TASK_FLAGS:
             raise UsageError(f"two red flags are named {name!r}", remedy="name yours: Flag('other name', check)")
@@ -68,11 +69,14 @@ def preset(name: str, flag_tokens: int | None = None, *, role: str = "") -> list
     if role and role not in SHORTEST:
         raise unknown("role with a shortest reply", role, SHORTEST)
     limit = flag_tokens or PRESETS[name]
+    # What the provider says itself comes first: a reply that was cut may look empty or short as well, and is counted
+    # under the cause.
     length: list[RedFlagCheck] = [truncated, refused, *([] if limit is None else [too_long(limit)])]
     if name == "paper":
         return [*length, empty, repeated]
     if name == "relaxed":
         return [*length, empty, empty_lines(0.8), repeated]
+    # The word that ends a plan is a whole reply, of 3 characters.
     exempt = ("End",) if role == "planning" else ()
     return [*length, empty, too_short(SHORTEST.get(role, 1), exempt), empty_lines(0.5), repeated, phrases()]
 
@@ -85,6 +89,7 @@ def first_flag(flags: Iterable[Flag], response: Response, request: Request) -> t
     for flag in flags:
         reason = flag.check(response, request)
         if reason is not None:
+            # A check that answers True and False would flag every reply, since False is not None.
             if not isinstance(reason, str):
                 raise UsageError(f"red flag {flag.name!r} returned {reason!r}", remedy="return a reason, or None")
             return flag.name, reason
@@ -147,6 +152,7 @@ def repeated(response: Response, _request: Request) -> str | None:
         " ".join(sentence.split()).casefold()
         for line in text.splitlines()
         if not _ITEM.match(line) and not _COLUMNS.search(line)
+        # What follows the last stop of a line is no whole sentence.
         for sentence in _END.split(line)[:-1]
     )
     loops = {

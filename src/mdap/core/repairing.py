@@ -31,6 +31,7 @@ def repair_json(text: str) -> Any:
         raise RedFlag(f"not JSON, and not to be mended: {error}") from None
 
 
+# A reply that was cut has no second fence.
 _FENCE = re.compile(r"```[\w+-]*[ \t]*\r?\n?(.*?)(?:```|\Z)", re.DOTALL)
 # A whole string, to be kept, or a comma that nothing follows.
 _LOOSE_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,\s*(?=[}\]]|\Z)', re.DOTALL)
@@ -40,6 +41,7 @@ _CLOSER = {"{": "}", "[": "]"}
 def _mended(text: str) -> str:
     fenced = _FENCE.search(text)
     body = fenced[1] if fenced else text
+    # Whichever comes first: to begin at a brace would lose the array around it.
     start = min((at for at in map(body.find, "{[") if at >= 0), default=len(body))
     kept, closers = _closed(body[start:])
     return _LOOSE_COMMA.sub(lambda found: found[1] or "", kept) + "".join(reversed(closers))

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from mdap.core.errors import RedFlag
 
+# The white space of JSON (RFC 8259); that of `str.strip` includes no-break spaces and more.
 _WHITE = " \t\r\n"
 # The info string ends with its line; without it the value may share the line with the fences.
 _FENCE = re.compile(r"```(?:[\w+-]*[ \t]*\r?\n)?(.*)```", re.DOTALL)
@@ -26,6 +27,7 @@ def read_json(text: str, *, decimals: bool = False) -> Any:
     body = unfenced(text).strip(_WHITE)
     try:
         value = (_DECIMALS if decimals else _FLOATS).decode(body)
+        # Half a surrogate pair can only come of an escape: text that was read as UTF-8 holds none.
         if "\\u" in body:
             json.dumps(value, ensure_ascii=False, default=str).encode()
     except json.JSONDecodeError as error:
@@ -51,6 +53,7 @@ def unfenced(text: str) -> str:
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
+    # A dict keeps the last of equal keys, so it is shorter than what was written.
     if len(found) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
@@ -77,6 +80,7 @@ def _decimal(text: str) -> Decimal:
 
 
 def _decoder(number: Callable[[str], Any]) -> json.JSONDecoder:
+    # By itself `json` takes NaN and Infinity, reads 1e999 as infinite, and lets the last of equal keys win.
     return json.JSONDecoder(object_pairs_hook=_object, parse_float=number, parse_constant=_constant)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from mdap.core.errors import UsageError
 
+# Doubled braces stand first: else {{a}} would be a slot with a brace on either side.
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
@@ -42,4 +43,5 @@ class Template:
             value = row[token[1]]
             return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
+        # By a function: in a text to be put in, `sub` would read backslashes.
         return _TOKEN.sub(_put, self.text)

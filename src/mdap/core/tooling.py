@@ -27,6 +27,7 @@ class ToolIntent(msgspec.Struct, frozen=True):
     @property
     def told(self) -> str:
         """The call as a person reads it."""
+        # Half a surrogate pair in an argument has no UTF-8 form, and a person is told all the same.
         given = canonical(self.arguments).decode("utf-8", "replace")
         return f"{self.tool} {given if len(given) <= MOST_TOLD else given[:MOST_TOLD] + '...'}"
 

@@ -47,6 +47,7 @@ class AdaptiveConsistency(msgspec.Struct, frozen=True):
     def needed(self, ballot: Ballot) -> int:
         """Return how many votes for the leader would decide."""
         first, lead = ballot.first, ballot.lead
+        # `first - lead` are the votes of the second. Past the cap a tie needs one vote more; a lead of 1 makes that 0.
         return max(0, min(_sure(self.confidence).least(first - lead) - first, max(self.cap - ballot.votes, 1 - lead)))
 
     def decided(self, ballot: Ballot) -> bool:

@@ -32,6 +32,8 @@ class AheadByK(msgspec.Struct, frozen=True):
 
     def needed(self, ballot: Ballot) -> int:
         """Return k minus the lead."""
+        # One vote adds one to the lead at most, so with fewer nothing can be decided, and none of these is drawn in
+        # vain.
         return max(0, self.k - ballot.lead)
 
     def decided(self, ballot: Ballot) -> bool:

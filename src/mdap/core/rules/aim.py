@@ -12,6 +12,7 @@ ASSUMED_STEPS = 1_000_000
 
 def step_error(target: float, steps: int | None) -> float:
     """Return 1 - target^(1/steps), the error that each of `steps` steps may have (None: of a million)."""
+    # By expm1: of 5e-8, what 0.95 leaves each of a million steps, 1 - x would keep half the digits.
     return -math.expm1(math.log(target) / (ASSUMED_STEPS if steps is None else steps))
 
 

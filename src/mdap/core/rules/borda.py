@@ -42,11 +42,13 @@ class Borda(msgspec.Struct, frozen=True):
         names = union(ballot.rankings)
         points = dict.fromkeys(names, 0.0)
         for ranking in ballot.rankings:
+            # Two of the ranked answers may share a key: the better place counts.
             ranked = dict.fromkeys(ranking)
             for place, key in enumerate(ranked, 1):
                 points[key] += len(names) - place
             left = len(names) - len(ranked)
             for key in points.keys() - ranked.keys():
+                # The places that are left give left - 1 down to 0 points, shared out evenly.
                 points[key] += (left - 1) / 2
         return points
 

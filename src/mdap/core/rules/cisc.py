@@ -47,6 +47,7 @@ class Cisc(msgspec.Struct, frozen=True):
     def weights(self, ballot: Ballot) -> dict[Any, float]:
         """Return the weight of every candidate; they add up to 1."""
         votes = confidences(ballot, self.spec)
+        # Taken off before exp, it cancels in the quotient: at a low temperature exp would overflow.
         most = max((confidence for _, confidence in votes), default=0.0)
         weights: dict[Any, float] = {}
         for key, confidence in votes:

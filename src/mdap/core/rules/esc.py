@@ -55,6 +55,7 @@ class Esc(msgspec.Struct, frozen=True):
         if votes >= self.cap:
             return 0 if ballot.lead else 1
         window = self.window(ballot) if votes % self.w else []
+        # A window in which two votes differ can no longer decide: the end of the next one is the earliest.
         end = votes - len(window) + (self.w if len(set(window)) <= 1 else 2 * self.w)
         return min(end, self.cap) - votes
 

@@ -33,6 +33,7 @@ class FirstOf(msgspec.Struct, frozen=True):
     @property
     def most(self) -> int:
         """The votes at which a ballot closes at the latest."""
+        # Of two candidates one then has k votes; with one vote less both could have k - 1.
         return 2 * self.k - 1
 
     def needed(self, ballot: Ballot) -> int:

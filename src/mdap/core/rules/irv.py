@@ -40,6 +40,7 @@ class Irv(msgspec.Struct, frozen=True):
 
     def survivors(self, ballot: Ballot) -> list[Any]:
         """Return who is left at the end of the runoff: one, or several that are equal."""
+        # Two of the ranked answers may share a key: the better place counts.
         rankings = [list(dict.fromkeys(ranking)) for ranking in ballot.rankings]
         while rankings:
             firsts: dict[Any, int] = {}

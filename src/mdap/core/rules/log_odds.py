@@ -78,6 +78,7 @@ class LogOdds(msgspec.Struct, frozen=True):
 
     def weight(self, confidence: float) -> float:
         """Return what a vote with this confidence weighs."""
+        # A scale of 0 times the infinite odds of a confidence of 1 would be NaN.
         if not self.scale:
             return self.most
         return max(-CLIP, min(CLIP, self.scale * logit(confidence) + self.shift))
@@ -97,6 +98,7 @@ class LogOdds(msgspec.Struct, frozen=True):
     def needed(self, ballot: Ballot) -> int:
         """Return how many votes for the leader, each as sure as can be, would decide."""
         lacking = self._against(ballot) - math.log(self.step_error)
+        # The small number keeps a quotient that is whole on paper from being rounded up to one vote more.
         return max(0, math.ceil(lacking / self.most - 1e-12)) if ballot.counts else self.k
 
     def decided(self, ballot: Ballot) -> bool:
@@ -109,6 +111,8 @@ class LogOdds(msgspec.Struct, frozen=True):
 
     def _against(self, ballot: Ballot) -> float:
         """Return ln of the sum over rivals of the odds for them."""
+        # The 0 stands for an answer that nobody has named yet. The leader's weight is taken out once: a rival may weigh
+        # as much.
         weights = [0.0, *self.weights(ballot).values()]
         lead = max(weights[1:], default=0.0)
         weights.remove(lead) if len(weights) > 1 else None

@@ -38,6 +38,7 @@ class Majority(msgspec.Struct, frozen=True):
     def needed(self, ballot: Ballot) -> int:
         """Return how many votes the window lacks, or the leader lacks of more than half."""
         votes = ballot.votes
+        # A vote for the leader adds one to its votes and to all: x of them are enough from 2(first + x) > votes + x on.
         return max(0, self.n - votes, votes - 2 * ballot.first + 1)
 
     def decided(self, ballot: Ballot) -> bool:

@@ -19,6 +19,7 @@ class Margins:
         """Return the fewest votes that win against `second`."""
         while len(self._least) <= second:
             against = len(self._least)
+            # Against more votes no fewer are needed, so the search goes on where it ended.
             first = self._least[-1] if against else 1
             while not self._wins(first, against):
                 first += 1

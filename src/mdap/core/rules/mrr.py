@@ -39,6 +39,7 @@ class Mrr(msgspec.Struct, frozen=True):
         """Return the sum of reciprocal ranks of every candidate."""
         points: dict[Any, float] = {}
         for ranking in ballot.rankings:
+            # Two of the ranked answers may share a key: the better place counts, and the next moves up.
             for place, key in enumerate(dict.fromkeys(ranking), 1):
                 points[key] = points.get(key, 0.0) + 1 / place
         return points

@@ -46,6 +46,7 @@ class Stops(msgspec.Struct, frozen=True):
         right, wrong = math.log(p), math.log1p(-p)
         error, votes, undecided = [], [], []
         for end in self.ends:
+            # In logarithms: the ways to end after 1,100 votes are more than a float holds, and each is as unlikely.
             won = math.exp(end.log_ways + end.first * right + end.second * wrong)
             lost = math.exp(end.log_ways + end.first * wrong + end.second * right)
             error.append(lost)
@@ -88,6 +89,7 @@ def stops(rule: Rule, cap: int = 1000) -> Stops:
 
     def _least(second: int) -> int:
         while ballot.votes < 2 * second:
+            # In turn, so that the ballot is tied whenever it is asked.
             ballot.cast(ballot.votes % 2, 0.5)
         return second + rule.needed(ballot)
 
@@ -115,6 +117,7 @@ def rows(least: Callable[[int], int]) -> Iterator[Row]:
     (votes of the second, share) of those that ended with the last vote. Which candidate is first is not told apart.
     """
     low, number = 0, 0
+    # Shares of all orders, halved with each vote, stay within a float where their numbers would not.
     row, wins = [1.0], [least(0)]
     while row:
         number += 1
@@ -156,6 +159,7 @@ def stops_in_order(rule: Rule, cap: int, recent: Callable[[Ballot], Hashable]) -
                 ends[pair] = ends.get(pair, 0.0) + 2 * share
                 continue
             if number == cap:
+                # Numbered, so that no two are merged: what is open at the cap is told as it stands.
                 grown[len(grown), 0, 0] = (ballot, share)
                 continue
             for key in (0, 1):

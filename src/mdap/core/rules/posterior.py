@@ -26,6 +26,7 @@ _TIMES = tuple(math.exp2(i / 16) for i in range(97))
 CAP = 4000
 # Part of the allowed error that ballots still open may add before the prediction takes all of it for granted.
 LOOSE_END = 0.01
+# exp(-40) is 4e-18, below the 1.1e-16 that a float adds to 1 at least.
 _NOTHING = 40.0
 _LOGS = tuple((math.log(p), math.log1p(-p)) for p in GRID)
 
@@ -143,6 +144,7 @@ class Judged:
         more = max(0, self.least(second) - first)
         if len(counts) == 2:
             return more
+        # The margins know one rival. Further ones add to the odds, so that more votes than those may be needed.
         while self._against(first + more, counts[1:]) > self.delta:
             more += 1
         return more
@@ -195,6 +197,7 @@ class Judged:
                 still_open -= lost + math.exp(ways + self.log_mean(number - second, second))
             if number >= cap or error > self.step_error:
                 break
+            # The few that are still open err in at most delta of cases, since all end at odds of delta or less.
             if still_open * delta < LOOSE_END * self.step_error:
                 return error + max(0.0, still_open) * delta
         return error
@@ -206,6 +209,7 @@ class Judged:
             middle = (low + high) // 2
             fits = self.predicted(_TIMES[middle] * self.step_error) <= self.step_error
             low, high = (middle, high) if fits else (low, middle)
+        # The search filled them for deltas that it did not choose.
         self._margins.clear()
         self._known.clear()
         return _TIMES[low] * self.step_error
@@ -221,10 +225,12 @@ class Judged:
 
     def _against(self, first: int, rivals: list[int]) -> float:
         """Return the sum over rivals of the odds for them, an answer that nobody has named among them."""
+        # exp overflows above 709, and odds of exp(700) against a leader decide nothing anyway.
         odds = sum([math.exp(min(700.0, self.log_odds(first, second))) for second in rivals])
         return odds if first > self._named else odds + math.exp(min(700.0, self.log_odds(first, 0)))
 
 
+# The prior changes at refreshes alone, and to find delta takes a search: thousands of steps share one rule.
 @lru_cache(maxsize=64)
 def judged(spec: str, weights: Weights, step_error: float) -> Judged:
     """Return the rule that judges by this prior, made once."""

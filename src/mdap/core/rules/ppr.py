@@ -69,6 +69,7 @@ class Ppr(msgspec.Struct, frozen=True):
         counts = list(ballot.counts.values())
         if not counts:
             return self.k
+        # The 0 is the rival of a leader who has none.
         ordered = [*sorted(counts, reverse=True), 0]
         # One that appeared earlier has an easier level, and may need fewer votes than the leader; one yet unseen, not.
         return min(
@@ -102,6 +103,7 @@ class Ppr(msgspec.Struct, frozen=True):
 def log_density(first: int, second: int) -> float:
     """Return ln of the density of Beta(first+1, second+1) at 1/2."""
     total = first + second
+    # By lgamma: the factorials of a few hundred votes are beyond a float.
     return math.lgamma(total + 2) - math.lgamma(first + 1) - math.lgamma(second + 1) - total * math.log(2)
 
 

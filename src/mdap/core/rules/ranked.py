@@ -18,6 +18,7 @@ def best(scores: Mapping[Any, float]) -> list[Any]:
     if not scores:
         return []
     most = max(scores.values())
+    # Scores such as reciprocal ranks depend, in their last digit, on the order in which votes came in.
     return [key for key, score in scores.items() if score >= most - 1e-9]
 
 

@@ -32,6 +32,7 @@ class Sufficiency(msgspec.Struct, frozen=True):
     def __call__(self, ballot: Ballot, number: int) -> float:
         """Return the score of one vote, 0 to 1."""
         told = self.bias + math.fsum(c * self.features[name](ballot, number) for name, c in self.coefficients.items())
+        # exp overflows above 709.
         return 1 / (1 + math.exp(-told)) if told > -700 else 0.0
 
 

@@ -120,6 +120,7 @@ def within_question(votes: Iterable[Logged]) -> float:
 def _fitted(odds: Sequence[float], rights: Sequence[bool]) -> tuple[float, float]:
     """Return the cautious scale, and the shift that goes with it."""
     scale, _, spread = _newton(odds, rights, None)
+    # A scale of 0 counts votes, and one below 0 would take confidence for doubt.
     scale = max(0.0, min(1.0, scale - _CAUTION * spread))
     return scale, _newton(odds, rights, scale)[1]
 
@@ -131,6 +132,7 @@ def _newton(odds: Sequence[float], rights: Sequence[bool], fixed: float | None) 
         g0 = g1 = 0.0
         h00 = h01 = h11 = _RIDGE
         for x, right in zip(odds, rights, strict=True):
+            # exp overflows above 709.
             p = 1 / (1 + math.exp(-max(-700.0, scale * x + shift)))
             off, w = right - p, p * (1 - p)
             g0, g1 = g0 + off, g1 + off * x
@@ -142,6 +144,7 @@ def _newton(odds: Sequence[float], rights: Sequence[bool], fixed: float | None) 
         else:
             by, across = (h11 * g0 - h01 * g1) / det, (h00 * g1 - h01 * g0) / det
             spread = math.sqrt(h00 / det)
+        # Newton's step is cut: far from the top, where the curve is flat, it would lead out of sight.
         shift, scale = shift + max(-2.0, min(2.0, by)), scale + max(-2.0, min(2.0, across))
         if abs(by) + abs(across) < 1e-10:
             break

@@ -15,6 +15,7 @@ def log_beta_tail(x: float, a: float, b: float) -> float:
     """
     if x <= 0 or x >= 1:
         return 0.0 if x >= 1 else -math.inf
+    # The fraction converges fast on this side alone (DLMF 8.17.22); the other follows by symmetry.
     if x > (a + 1) / (a + b + 2):
         return math.log(-math.expm1(log_beta_tail(1 - x, b, a)))
     front = a * math.log(x) + b * math.log1p(-x) + math.lgamma(a + b) - math.lgamma(a + 1) - math.lgamma(b)
@@ -38,6 +39,7 @@ def upper_share(hits: int, trials: int, confidence: float = 0.95) -> float:
     if hits == 0:
         return -math.expm1(level / trials)
     low, high = hits / trials, 1.0
+    # Relative to the limit, so that a share of 1e-9 has as many digits as one of 0.1.
     while high - low > 1e-12 * low:
         middle = (low + high) / 2
         if log_beta_tail(1 - middle, trials - hits, hits + 1) > level:
@@ -49,6 +51,7 @@ def upper_share(hits: int, trials: int, confidence: float = 0.95) -> float:
 
 def _fraction(x: float, a: float, b: float) -> float:
     """Evaluate the continued fraction from its front (the modified Lentz method)."""
+    # Lentz's method puts it where a denominator is 0.
     tiny = 1e-300
     d = 1 / (1 - (a + b) * x / (a + 1))
     c, value = 1.0, d

@@ -15,6 +15,7 @@ def number(name: str, value: float) -> float:
     """Return `value` as a float; raises UsageError for what is no number, NaN included."""
     try:
         known = isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
+    # isnan makes a float of an integer first.
     except OverflowError:
         raise UsageError(f"{name} is beyond 1.8e308", remedy=f"give a smaller {name}") from None
     if not known:
@@ -24,6 +25,7 @@ def number(name: str, value: float) -> float:
 
 def whole(name: str, value: float) -> int:
     """Return a count of 1 or more as an int; a float such as 1e6 is taken if it is whole. Raises UsageError."""
+    # The range is that of the value as given: as a float, MOST is 2**63 already.
     if not number(name, value).is_integer() or not 1 <= value <= MOST:
         raise UsageError(
             f"{name}={value!r} is not a count", remedy=f"give {name} as a whole number from 1 to 2**63 - 1"

@@ -54,6 +54,7 @@ def vote_cost(p: float, m: float = 1, c: float = 1.0, v: float = 1.0) -> float:
     Samples that name neither candidate of the race are wasted, and so are flagged ones. inf beyond 1.8e308.
     """
     try:
+        # As the reciprocal's logarithm: p^(m-1) may be 0 to a float, and nothing divides by that.
         wasted = math.exp(-(whole("m", m) - 1) * math.log(helpful(p)))
     except OverflowError:
         return math.inf
@@ -107,6 +108,7 @@ def k_for_budget(budget: float, p: float, s: float, m: float = 1, c: float = 1.0
     limit = positive("budget", budget)
     if run_cost(p, 1, s, m, c, v) > limit:
         return Unaffordable(limit, run_cost(p, 1, s, m, c, v))
+    # Cost rises with k, so the search may double and then halve; where it is infinite it is above every budget.
     within, beyond = 1, 2
     while beyond < MOST and run_cost(p, beyond, s, m, c, v) <= limit:
         within, beyond = beyond, min(MOST, 2 * beyond)

@@ -37,6 +37,7 @@ def mixed_run_success(p: float, k: float, s: float, hard_share: float, hard_p: f
 def mixed_k_min(p: float, s: float, t: float, hard_share: float, hard_p: float = HARD_P) -> int:
     """Return the least k that reaches the target although `hard_share` of the steps, unmarked, have `hard_p`."""
     allowed = step_error_allowed(s, t)
+    # It ends: `step_failure` takes no p of 0.5 or less, so that both parts fall as k grows.
     k = 1
     while mixed_step_failure(p, k, hard_share, hard_p) > allowed:
         k *= 2
@@ -49,6 +50,7 @@ def mixed_k_min(p: float, s: float, t: float, hard_share: float, hard_p: float =
 
 def step_error_allowed(s: float, t: float, m: float = 1) -> float:
     """Return 1 - t^(m/s), the error per decided subtask (m = 1: per step) that a target leaves."""
+    # exp overflows above 709, where the share is 1 to a float long since.
     odds = math.exp(min(700.0, log_odds_allowed(s, t, m)))
     return odds / (1 + odds)
 

@@ -59,6 +59,7 @@ def first_to_k_min(p: float, s: float, t: float) -> int:
 
     Raises UsageError where that is more than 10,000,000 votes, as happens very near p = 0.5.
     """
+    # A logarithm below 0: this is a hair less, for targets that a k reaches exactly on paper.
     goal = math.log(target(t)) * (1 + ROUNDING)
     short, enough = 0, 1
     while log_first_to_k_run_success(p, enough, s) < goal:
@@ -81,6 +82,7 @@ def undecided_shares(p: float, k: float) -> Iterator[float]:
 
     Two candidates, exact; p may be any from 0 to 1. Work per vote is of the order of k.
     """
+    # Leads from -(k-1) to k-1 are open: what leaves this width is decided.
     right, width = probability("p", p), 2 * whole("k", k) - 1
     leads = [0.0] * width
     leads[int(k) - 1] = 1.0

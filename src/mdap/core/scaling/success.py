@@ -112,6 +112,7 @@ def wrong_votes_allowed(k: float, s: float, t: float, m: float = 1) -> float:
 
     0.5 means that any p above 0.5 is enough.
     """
+    # Odds above 1 would allow for a p below 0.5, where votes decide for the wrong answer.
     odds = min(0.0, log_odds_allowed(s, t, m) / whole("k", k))
     return math.exp(odds) / (1 + math.exp(odds))
 
@@ -132,6 +133,7 @@ def longest_run(p: float, k: float, t: float, m: float = 1) -> float:
     """
     size = whole("m", m)
     log_ratio = math.log(-math.log(target(t))) - _log_hazard(p, k, 1, 1)
+    # exp overflows above 709.
     if log_ratio > 700:
         return math.inf
     return float(size * math.floor(math.exp(log_ratio) * (1 + ROUNDING)))
