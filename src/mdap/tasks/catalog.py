@@ -85,12 +85,14 @@ def _unknown(spec: Spec) -> UsageError:
 def _checked(found: Any, given: Any) -> Task:
     if isinstance(found, type):
         raise UsageError(f"{found.__name__} is a class, not a task", remedy=f"make one of it: {found.__name__}()")
+    # By presence, before the first call is paid for. What methods return is checked as they are called.
     for method in _METHODS:
         if not callable(getattr(found, method, None)):
             raise UsageError(
                 f"{given!r} ({type(found).__name__}) is no task: it has no method {method}",
                 remedy=f"a task has {', '.join(_METHODS)}",
             )
+    # Votes on the action alone do not say the next state: code has to.
     if getattr(found, "vote_on", "pair") == "action" and not callable(getattr(found, "apply", None)):
         raise UsageError(
             f"{given!r} votes on the action but has no method apply",

@@ -14,6 +14,7 @@ from mdap.core.errors import RedFlag
 
 MOST_DISKS = 99  # two digits
 
+# [0-9], since \d takes the digits of other scripts as well.
 _REPLY = re.compile(r"([0-9]{2})([0-2])([0-2])([0-2]+)\n")
 _PROMPT = re.compile(r"([0-9]{2})([0-2])([0-2])([0-2]+)>")
 
@@ -71,6 +72,7 @@ def _move(action: Sequence[int]) -> str:
 
 
 def _pegs(pegs: Sequence[Sequence[int]]) -> str:
+    # A digit stands for the peg of a disk, so a disk that is missing, or there twice, cannot be said.
     place = {disk: index for index, peg in enumerate(pegs) for disk in peg}
     if sorted(place) != list(range(1, sum(map(len, pegs)) + 1)):
         raise ValueError(f"the compact form cannot say {pegs}: it needs each of the disks 1 to n once")
@@ -79,6 +81,7 @@ def _pegs(pegs: Sequence[Sequence[int]]) -> str:
 
 def _stacked(digits: str) -> list[list[int]]:
     pegs: list[list[int]] = [[], [], []]
+    # The largest first: the digits say on which peg a disk is, and by the rules its size says where on it.
     for disk in range(len(digits), 0, -1):
         pegs[int(digits[disk - 1])].append(disk)
     return pegs

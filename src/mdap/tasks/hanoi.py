@@ -63,7 +63,9 @@ class Hanoi:
         self._turn = 1 if disks % 2 == 0 else -1
         self._all = list(range(1, disks + 1))
         self._goal = self._all[::-1]
+        # One object for all prompts of a run: its rules and its example are those of the task, not of a step.
         self._system = Message("system", _system_text(disks))
+        # Made once: `prompt` puts a state between these texts, and `read` finds it between the same ones.
         self._before, self._between, self._after = _user_texts(self._turn)
 
     @property
@@ -123,6 +125,7 @@ class Hanoi:
         if self.form == "compact":
             action, pegs = parse_compact(text, self.disks) if self.parser == "strict" else repair_compact(text)
             return Move(action, [pegs, action])
+        # ASCII letters alone: str.lower makes others longer (İ), and so moves what follows.
         lowered = text.translate(_LOWER)
         action = _parse_move(lowered)
         if self.parser == "repair":
@@ -166,6 +169,7 @@ class Hanoi:
         previous = head.removeprefix(self._before)
         if not (sign and text.startswith(self._before) and text.endswith(self._after)):
             raise ValueError(f"not a prompt of {self.spec}: {text[:80]!r}")
+        # The user's message is the same for any number of disks that turn this way round; the system's names it.
         if self._system not in messages:
             raise ValueError(f"the system message is not that of {self.spec}")
         try:
@@ -182,6 +186,7 @@ class Hanoi:
         right = self.answer(state)
         found: list[Move] = []
         for move in _slips(state[0], self._next(state)):
+            # A few digits cannot say that a disk lies on a smaller one, so no model of that form makes this mistake.
             if move != right and move not in found and (self.form == "words" or _is_sorted(move.next_state[0])):
                 found.append(move)
         return found
@@ -228,10 +233,12 @@ def path_state(disks: int, step: int) -> State:
     the next the other way, and so on.
     """
     pegs: Pegs = [[], [], []]
+    # The largest first: a list begins at the bottom of its peg.
     for disk in range(disks, 0, -1):
         pegs[_peg_of(disk, disks, step)].append(disk)
     if step == 0:
         return [pegs, None]
+    # The lowest bit that is set in the number of a move is that of its disk.
     moved = (step & -step).bit_length()
     return [pegs, [moved, _peg_of(moved, disks, step - 1), _peg_of(moved, disks, step)]]
 
@@ -261,6 +268,7 @@ def _is_sorted(pegs: Pegs) -> bool:
 
 def _illegal(pegs: Pegs, action: Action) -> str | None:
     disk, source, target = action
+    # First, since a model may name a peg that there is not, and -1 would be the last one.
     if not (0 <= source <= 2 and 0 <= target <= 2) or source == target:
         return f"a disk cannot go from peg {source} to peg {target}"
     if not pegs[source] or pegs[source][-1] != disk:
@@ -272,6 +280,7 @@ def _illegal(pegs: Pegs, action: Action) -> str | None:
 
 def _moved(pegs: Pegs, action: Action, *, bottom: bool = False) -> Pegs:
     disk, source, target = action
+    # A new list of new pegs where they change: states are shared, and are never altered.
     after = list(pegs)
     after[source] = pegs[source][:-1]
     after[target] = [disk, *pegs[target]] if bottom else [*pegs[target], disk]
@@ -304,9 +313,11 @@ def _laid(pegs: Pegs, actions: list[Action]) -> Iterator[Move]:
 
 
 _encode = msgspec.json.Encoder().encode
+# Typed, so that 2.0 and true, which are no disks or pegs, are refused.
 _ints = msgspec.json.Decoder(list[int]).decode
 _pegs = msgspec.json.Decoder(list[list[int]]).decode
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+# \b, so that neither next_move nor remove is taken for it. The list holds no other list.
 _MOVE = re.compile(r"\bmove\s*=\s*(\[[^\[\]]*\])")
 _STATE = re.compile(r"\bnext_state\s*=\s*(\[\s*\[[^\[\]]*\]\s*,\s*\[[^\[\]]*\]\s*,\s*\[[^\[\]]*\]\s*\])")
 _STATE_BEGUN = re.compile(r"\bnext_state\s*=\s*(\[\s*\[)")
@@ -365,6 +376,7 @@ def _parse_pegs_repaired(text: str) -> Pegs:
             body = body[: at + 1]
             break
     else:
+        # Never closed: the missing bracket goes behind the last one that there is.
         body = body[: body.rfind("]") + 1] + "]"
     try:
         pegs = _pegs(body)
@@ -409,6 +421,7 @@ _WAYS = {1: "from 0 to 1, from 1 to 2, or from 2 to 0", -1: "from 0 to 2, from 2
 def _system_text(disks: int) -> str:
     lines = []
     for step in range(1, 8):
+        # Worked out and not written down, so that the example obeys the rules.
         pegs, action = path_state(3, step)
         lines.append(f"{step}. {_text(action)} gives {_text(pegs)}")
     return _SYSTEM.format(disks=disks, example="\n".join(lines))

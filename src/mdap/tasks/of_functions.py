@@ -91,6 +91,7 @@ class OfFunctions:
         self.version = version
         self._start = start
         self._prompt, self._parse, self._is_done = prompt, parse, is_done
+        # What reads replies against a schema reads states, too: there is one meaning of fitting.
         self._read_state = read_state
 
     def check_start(self) -> None:
@@ -117,12 +118,15 @@ class OfFunctions:
         said, apply = self._parse(text, state), getattr(self, "apply", None)
         move = said if isinstance(said, Move) else Move(said, said if apply is None else ABSENT)
         if self._read_state is not None:
+            # With `apply` the reply names no state, and the one that it leads to is looked at before anybody votes for
+            # it.
             after = apply(state, move.action) if move.next_state is ABSENT and apply is not None else move.next_state
             self._hold(after)
         return move
 
     def _hold(self, state: State) -> None:
         if self._read_state is not None and state is not ABSENT:
+            # As the journal writes it: a record that was made in code is held to what it will be read back as.
             self._read_state(json.dumps(plain(state), ensure_ascii=False))
 
 

@@ -33,6 +33,7 @@ def own(what: str, spec: Spec, text: str, otherwise: Callable[[Spec], UsageError
 
 def made(spec: Spec, factory: Callable[..., Any], bare: str | None) -> Any:
     """Return what a factory makes of the options of a spec; raises UsageError naming those that it needs."""
+    # Before the call, whose TypeError would not say how options are written.
     given = {bare if spec.bare is not None else None, *(key for key, _ in spec.options)}
     needed = [
         name
@@ -52,8 +53,10 @@ def _module(what: str, spec: Spec, text: str, otherwise: Callable[[Spec], UsageE
         return importlib.import_module(spec.name)
     except ModuleNotFoundError as error:
         absent = error.name or ""
+        # The module is there, and one that it imports is not: that is what has to be installed.
         if spec.name != absent and not spec.name.startswith(f"{absent}."):
             raise UsageError(f"{what} {text!r} needs {absent!r}", remedy=f"install {absent}") from error
+        # One word is more likely a misspelt name of what ships than a module.
         if "." not in spec.name:
             raise otherwise(spec) from None
         raise UsageError(
@@ -64,6 +67,7 @@ def _module(what: str, spec: Spec, text: str, otherwise: Callable[[Spec], UsageE
 
 def _found(module: Any, spec: Spec) -> Any:
     found = module
+    # A class may stand within another one.
     for part in str(spec.bare).split("."):
         if not hasattr(found, part):
             theirs = [name for name in dir(found) if callable(getattr(found, name)) and not name.startswith("_")]

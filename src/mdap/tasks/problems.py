@@ -46,6 +46,7 @@ class Problem(ABC):
 
     version: Final = 1
     steps: Final = 1
+    # The state after an answer is the answer: to vote on both would compare it twice.
     vote_on: Final = "action"
 
     @property
@@ -100,11 +101,13 @@ class Problem(ABC):
         problem, sign, _ = messages[-1].content.partition(f"\n\n{_FORM}") if messages else ("", "", "")
         if not sign:
             raise ValueError("this is no prompt of a problem")
+        # For its ValueError: whoever serves this task must not answer a problem of another sort.
         self.solved(problem)
         return {"problem": problem}
 
     def parse(self, text: str, state: Mapping[str, Any]) -> Move:
         """Read the last line, `answer = ...`; raises RedFlag for anything else."""
+        # The last line alone: a reply may weigh other answers before it comes to its own.
         last = text.rstrip().rpartition("\n")[2]
         name, sign, said = last.partition("=")
         if not sign or name.strip() != "answer":
@@ -214,6 +217,7 @@ class Sorting(Problem):
     def read_answer(self, text: str) -> list[int]:
         """Return a list of whole numbers; raises RedFlag for anything else."""
         found = read_json(text)
+        # By type: to `isinstance` true is an int.
         if not isinstance(found, list) or any(type(one) is not int for one in found):
             raise RedFlag("this is no list of whole numbers")
         return found
@@ -224,6 +228,8 @@ class Sorting(Problem):
 
 
 _FORM = "You may think first. Then end your reply with this line, with the answer in place of the dots:\nanswer = ..."
+# Up to 4,000 digits: the largest product has 2,000, and the interpreter converts no more than 4,300. No leading zeros,
+# as no other number is written in two ways.
 _DIGITS = re.compile(r"(?:0|[1-9][0-9]{0,3999})")
 _PRODUCT = re.compile(r"Multiply ([0-9]+) by ([0-9]+)\.")
 _LIST = re.compile(r"Sort in ascending order: (\[[0-9, ]*\])")
@@ -234,6 +240,7 @@ def _number(seed: int, place: int, digits: int) -> int:
     found = [
         u
         for block in range(0, digits, 8)
+        # 1 and 11 for the two numbers, 2 for lists: no two of them share their draws.
         for u in uniforms(_KEY.pack(seed, _MULTIPLY + 10 * place, block), min(8, digits - block))
     ]
     return int("".join(str(1 + int(u * 9) if not at else int(u * 10)) for at, u in enumerate(found)))
@@ -250,6 +257,7 @@ def _listed(problem: str) -> list[int]:
     found = _LIST.fullmatch(problem.strip())
     if found is None:
         raise ValueError(f"{problem[:60]!r} is no list to be sorted")
+    # What the pattern lets pass and is no list, such as [1,,2], is a JSONDecodeError, and so a ValueError.
     numbers: list[int] = json.loads(found[1])
     return numbers
 

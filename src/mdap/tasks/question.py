@@ -46,15 +46,18 @@ class Question:
         judge: Any = None,
     ) -> None:
         self.form = formats.text() if form is None else form
+        # Plain values: they are part of the start state, which the journal keeps and gives back.
         self._messages = [msgspec.to_builtins(message) for message in messages]
         self._key_spec = key_spec
         self.reply_schema = self.form.schema
         self.judged = judge is not None
         self.judge = judge
+        # What the schema calls equal is equal: 1 and 1.0 where it says number, the order of what it calls a set.
         if key is None and self.form.schema is not None:
             key = by_schema(self.form.schema)
         self._key = key
         if self.form.rank is not None:
+            # On the object and not in the class: optional methods are found by presence, and only this format has one.
             self.rank = self._rank
 
     def _rank(self, text: str, state: Mapping[str, Any]) -> list[Move]:
@@ -69,6 +72,7 @@ class Question:
     @property
     def version(self) -> str:
         """The format and the key: a run with others is another run."""
+        # Sorted, since fingerprints are compared as texts.
         return json.dumps({"format": self.form.spec, "key": self._key_spec}, ensure_ascii=False, sort_keys=True)
 
     def start(self) -> dict[str, Any]:
@@ -95,6 +99,7 @@ class Question:
 
     def key(self, move: Move) -> Any:
         """Return what answers that count as the same share."""
+        # A key of one's own is given what was asked for, a record say, and not the JSON that is stored.
         return move.action if self._key is None else self._key(self.form.load(move.action))
 
     def restored(self, state: Mapping[str, Any]) -> Question:
@@ -103,6 +108,7 @@ class Question:
         Raises UsageError for a key that was a function or a model's judgement: neither is in the journal.
         """
         name = state["key"]
+        # To go on by another key would compare new votes in another way than those that were cast.
         if name.startswith(("own:", "judged:")):
             raise UsageError(
                 f"the votes of this run were compared by {name.partition(':')[2]}, which the journal does not hold",
@@ -119,6 +125,7 @@ def imported(path: str) -> Any:
         found = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
+    # A name without a module is a ValueError of `import_module`.
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(
             f"there is no {path!r}: {error}", remedy="write package.module:Class, from the folder that holds it"

@@ -22,6 +22,7 @@ class OwnRule:
         self._is_sound = Foreign(f"the rule {spec}")
 
     def __getattr__(self, name: str) -> Any:
+        # Optional parts of a rule are found by presence, so what it lacks has to be lacking here.
         return getattr(self._rule, name)
 
     def __eq__(self, other: object) -> bool:
@@ -38,6 +39,7 @@ class OwnRule:
     def needed(self, ballot: Ballot) -> int:
         """Return how many further votes are needed at least."""
         with self._is_sound:
+            # Converted within: what is no number is the rule's fault as much as what it raises.
             return int(self._rule.needed(ballot))
 
     def decided(self, ballot: Ballot) -> bool:
@@ -52,11 +54,13 @@ def rule(given: str) -> Rule:
     Raises UsageError for a name, option, module or class that is not there, and for what is no rule.
     """
     spec = parse_spec(given)
+    # Shipped names first: no module of that name can change what a stored run was judged by.
     if spec.name in RULES:
         return shipped(given)
     if not is_own(spec):
         raise _unknown(spec)
     made = own("rule", spec, given, _unknown)
+    # Here, and not at the first ballot, whose calls would have been paid for by then.
     for method in ("needed", "decided"):
         if isinstance(made, type) or not callable(getattr(made, method, None)):
             raise UsageError(f"{given!r} is no rule: it has no method {method}", remedy="a rule has needed and decided")

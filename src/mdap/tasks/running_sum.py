@@ -55,6 +55,7 @@ class RunningSum:
         self._words = list(self.values)
         listed = "\n".join(f"{word} = {value}" for word, value in self.values.items())
         self._system = Message("system", _SYSTEM.format(listed=listed))
+        # The text of the prompt itself with patterns in its slots, so that reading cannot drift from writing.
         self._pattern = re.compile(_USER.format(turn="([0-9]+)", length=length, sum="(-?[0-9]+)", words="([a-z, ]+)"))
 
     @property
@@ -122,6 +123,7 @@ class RunningSum:
         if found is None or self._system not in messages:
             raise ValueError(f"not a prompt of {self.spec}: {(texts or [''])[-1][:80]!r}")
         state = {"index": int(found[1]) - 1, "sum": int(found[2])}
+        # The keys of a turn follow from the seed: others were rendered by another task.
         if found[3].split(", ") != self.words(state["index"]):
             raise ValueError(f"turn {found[1]} of {self.spec} has other keys than {found[3]!r}")
         return state
@@ -132,12 +134,14 @@ class RunningSum:
         A lost carry, the sign of the last value slipped, the last value forgotten, off by one, nothing added.
         """
         total, last = state["sum"] + sum(self._added(state)), self._added(state)[-1]
+        # Some coincide: with one key a turn, to forget the last value is to add nothing.
         slips = [total - 10, total + 10, total - 2 * last, total - last, total + 1, total - 1, state["sum"]]
         return [self._move(state, slip) for slip in dict.fromkeys(slips) if slip != total]
 
     def sample(self, rng: Random) -> State:
         """Return a turn drawn evenly with a sum of the size that sums have by then."""
         index = rng.randrange(self.steps)
+        # A sum of n values of either sign is of the order of the root of n times their size.
         usual = MOST * isqrt(index * self.per_step)
         return {"index": index, "sum": rng.randint(-usual, usual)}
 
@@ -174,6 +178,7 @@ def _dictionary(keys: int, seed: int) -> dict[str, int]:
         first, second, size, sign = uniforms(_KEY.pack(seed, _DICTIONARY, draw), 4)
         word = _SYLLABLES[int(first * len(_SYLLABLES))] + _SYLLABLES[int(second * len(_SYLLABLES))]
         value = 1 + int(size * MOST)
+        # A word that is drawn again keeps its first value, and one more is drawn.
         values.setdefault(word, value if sign < 0.5 else -value)
         draw += 1
     return values
