@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.cli.conftest import Terminal
+from tests.cli.conftest import Said, Terminal
 from tests.cli.test_runs import COUNTDOWN, SURE, countdown
 
 ELSEWHERE = ("--journal", "my runs.db")
@@ -115,3 +115,47 @@ def test_an_assumed_k_is_told_of_a_run_that_began_and_of_no_other(mdap: Terminal
     assert (said.code, "assumed" in said.err) == (2, False)
     said = mdap("run", "hanoi:disks=3", "--model", "simulated:p=1")
     assert (said.code, said.err.count("k=3 is assumed")) == (0, 1)
+
+
+PUT = ("Put these words: a, b, c", "--model", "simulated_planner:p=1.0,judge=1.0", "--k", "2")
+
+
+def typed(said: Said) -> list[list[str]]:
+    """The commands on the lines of their own, below what happened."""
+    return [shlex.split(found) for found in re.findall(r"^next:  mdap (.*)$", said.err, re.MULTILINE)]
+
+
+def test_what_shows_a_refused_plan_says_the_cap_to_be_raised(mdap: Terminal) -> None:
+    mdap("plan", *PUT, "--plan-voting-model", "simulated_planner:judge=0.0", "--restarts", "0", *ELSEWHERE)
+    said = mdap("show", "plan", *ELSEWHERE)
+    (words,) = typed(said)
+    assert words[-2:] == list(ELSEWHERE)
+    assert words[2:4] == ["--restarts", "2"]
+    assert "after 2 restarts" in mdap(*words).err
+
+
+def test_what_shows_a_plan_beyond_its_budget_says_what_to_raise(mdap: Terminal) -> None:
+    mdap("do", *PUT, "--budget-calls", "4", *ELSEWHERE)
+    (words,) = typed(mdap("show", "do", *ELSEWHERE))
+    assert words[2:] == ["--budget-calls", "8", *ELSEWHERE]
+
+
+def test_a_map_beyond_its_budget_goes_on_by_what_is_printed(mdap: Terminal) -> None:
+    (mdap.folder / "rows.jsonl").write_text("1\n2\n3\n4\n", encoding="utf-8")
+    mdap.write("five", "def five(prompt):\n    return '5'\n")
+    words = ("--task", "tests.tool_support:order", "--model", "five:five", "--k", "2")
+    said = mdap("map", "rows.jsonl", *words, "--budget-calls", "9", "-o", "out.jsonl", *ELSEWHERE)
+    assert said.code == 4
+    (found,) = typed(said)
+    assert found[2:] == ["--budget-calls", "18", *ELSEWHERE]
+    assert mdap(*found).code == 0
+
+
+def test_a_switch_that_lets_a_run_go_on_is_printed_without_a_value(mdap: Terminal) -> None:
+    mdap.write("alike", "def copy(prompt):\n    return 'the same ' * 200\n")
+    said = mdap("plan", "Put: a", "--model", "alike:copy", "--k", "3", *ELSEWHERE)
+    assert said.code == 4
+    (words,) = typed(said)
+    assert words[2:] == ["--allow-identical", *ELSEWHERE]
+    # It goes on, as far as such replies lead.
+    assert "all flagged" in mdap(*words).err

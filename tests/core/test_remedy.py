@@ -19,6 +19,7 @@ from mdap.core.remedy import addressed
             "there is: a, b; for all of them type: mdap runs",
             "there is: a, b; for all of them type: mdap runs --journal j",
         ),
+        ("`mdap resume r1 --tool MODULE:NAME`, or", "`mdap resume r1 --tool MODULE:NAME --journal j`, or"),
         ("`mdap resume r1 --accept-changes` begins", "`mdap resume r1 --accept-changes --journal j` begins"),
     ],
 )

@@ -19,7 +19,7 @@ from mdap.core.records import Message
 from mdap.models.openai import openai
 from mdap.serve import Server, serve
 from tests.serve.adder import Adder, Refuser, sum_of
-from tests.serve.asking import until
+from tests.serve.asking import send, until
 
 
 async def post(server: Server, body: Any, **headers: str) -> tuple[int, dict[str, Any]]:
@@ -190,6 +190,13 @@ async def test_unknown_paths_and_methods_are_told_what_there_is() -> None:
             found, answer = await get(server, path)
             assert found == status
             assert "POST /v1/chat/completions" in answer["error"]["message"]
+
+
+async def test_a_base_url_without_its_v1_reaches_the_same_model() -> None:
+    async with await serve(Adder()) as server:
+        bodies = [(await send(server, f"{base}/chat/completions", chat(seed=1))).body for base in ("/v1", "")]
+        assert bodies[0]["choices"] == bodies[1]["choices"]
+        assert (await get(server, "/models"))[1] == (await get(server, "/v1/models"))[1]
 
 
 async def test_models_health_and_stats_are_served() -> None:

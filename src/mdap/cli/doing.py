@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import closing
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
 _ROLES, _PLAN, _WORK = Group("Roles", sort_key=1), Group("Plan", sort_key=2), Group("Execution", sort_key=2)
 _Whole = int | None
-_RAISING = re.compile(r"`(mdap resume [^`]+ --(?:restarts|attempts|max-steps) [^`]+)`")
 
 
 @Parameter(name="*", group=_ROLES)
@@ -363,10 +361,8 @@ def _drive(begin: _Begin, place: Place, *, json: bool, verbose: int, quiet: bool
         settings = book.settings or journal.head(outcome.run).settings
     _report(outcome, json=json)
     if outcome.status != "done":
-        reason = addressed(outcome.reason, outcome.run, place.flag)
-        say(f"{outcome.status}: {reason}")
-        # A refusal names the cap to be raised, which the book does not know of.
-        for command in _RAISING.findall(reason) or ways_on(outcome.run, book, settings, place.flag):
+        say(f"{outcome.status}: {addressed(outcome.reason, outcome.run, place.flag)}")
+        for command in ways_on(outcome.run, book, settings, place.flag):
             say(f"next:  {command}")
     code: int = CODES[outcome.status]
     return code

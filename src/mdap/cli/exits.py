@@ -28,6 +28,8 @@ CODES: dict[Status, int] = {
     "interrupted": 130,
 }
 
+_RAISING = re.compile(r"`(mdap resume [^`]+ --(?:restarts|attempts|rounds|max-steps) [^`]+)`")
+
 
 def failed(error: MdapError, *, verbose: bool = False, run: str = "", flag: str = "") -> int:
     """Print an error, after its traceback if `verbose`, and return its exit code: 2 for a wrong argument, else 1.
@@ -84,13 +86,17 @@ def ways_on(run: str, book: Book, settings: Mapping[str, Any], flag: str = "") -
     if book.status == "done":
         return []
     reason = book.reason
+    # A refusal names the cap to be raised, and how far; the settings do not know of it.
+    named = _RAISING.findall(addressed(reason, run, flag))
+    if named:
+        return named
     step = re.match(r"step (\d+)", reason)
     looks = [f"mdap show {run} --step {step[1]}{flag}"] if book.status == "undecided" and step else []
     # What the run was stopped by, as its reason names it; a limit that nobody had set is doubled from where it was met.
     raised = next((name for name in re.findall(r"--([a-z-]+)", reason) if name.replace("-", "_") in CHANGEABLE), None)
     now = settings.get(raised.replace("-", "_")) if raised else None
     now = book.steps if raised == "max-steps" and now is None else now
-    larger = f" --{raised} {_doubled(now)}" if now is not None else ""
+    larger = "" if now is None else f" --{raised}" if isinstance(now, bool) else f" --{raised} {_doubled(now)}"
     return [*looks, f"mdap resume {run}{larger}{flag}"]
 
 

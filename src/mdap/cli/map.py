@@ -269,7 +269,7 @@ def _drive(
 ) -> int:
     """See a map through to its end, say what it came to, and return the exit code."""
     from mdap import mapping
-    from mdap.cli.exits import CODES
+    from mdap.cli.exits import CODES, ways_on
     from mdap.cli.map_report import RowProgress, report
     from mdap.core.errors import UsageError
     from mdap.journal import open_journal
@@ -295,9 +295,13 @@ def _drive(
             **asked,
         )
         result = _watched(work, progress, place, verbose=verbose, quiet=quiet)
-    if result is None:
-        return CODES["interrupted"]
-    report(result, place, json=json, quiet=quiet)
+        if result is None:
+            return CODES["interrupted"]
+        ways = []
+        if result.run:
+            book = journal.history(result.run).book
+            ways = ways_on(result.run, book, book.settings or journal.head(result.run).settings, place.flag)
+    report(result, place, ways, json=json, quiet=quiet)
     return CODES[result.status]
 
 

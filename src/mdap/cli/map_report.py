@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mdap.cli.exits import say
@@ -36,8 +36,11 @@ class RowProgress(Progress):
                 self.run = event.run
 
 
-def report(result: Mapped, place: Place, *, json: bool, quiet: bool) -> None:
-    """Print what a map came to: as JSON, or for a person on standard error, where no row of the output can be."""
+def report(result: Mapped, place: Place, ways: Sequence[str], *, json: bool, quiet: bool) -> None:
+    """Print what a map came to: as JSON, or for a person on standard error, where no row of the output can be.
+
+    `ways` are the commands that go on with what a budget or a program has stopped.
+    """
     if json:
         print_json(result.to_dict())
     elif not quiet:
@@ -48,8 +51,9 @@ def report(result: Mapped, place: Place, *, json: bool, quiet: bool) -> None:
         say(f"next:  mdap inbox{place.flag}")
     if result.status in ("undecided", "error"):
         say(f"next:  mdap resume {result.run} --retry-failed{place.flag}")
-    elif result.status != "done":
-        say(f"next:  mdap resume {result.run}{place.flag}")
+    else:
+        for command in ways:
+            say(f"next:  {command}")
 
 
 def show_map(run: str, step: int | None, row: int | None, place: Place, *, json: bool) -> bool:

@@ -98,8 +98,11 @@ def show_planned(run: str, step: int | None, row: int | None, place: Place, *, j
     `step` and `row` choose steps, of which then all recorded samples are printed.
     """
     from mdap.branches import open_steps, planned, samples_of, steps_of
+    from mdap.cli.exits import say, ways_on
     from mdap.cli.stored import opened
     from mdap.core.errors import UsageError
+    from mdap.core.remedy import addressed
+    from mdap.result import standing
     from mdap.rowio import is_planned
 
     with opened(place) as journal:
@@ -120,10 +123,15 @@ def show_planned(run: str, step: int | None, row: int | None, place: Place, *, j
             for item in {*(made.item for made in decided), *(one.item for one in left)}:
                 samples[item, step] = samples_of(journal, head.id, item, step)
         acts = _acts(journal, head.id)
+        book = standing(journal, head.id).book
     if json:
         _print_json(result, decided, left, samples, acts)
     else:
-        _print(result, decided, left, samples, acts, place)
+        _print(result, decided, left, samples, acts)
+        if result.status not in ("done", "running"):
+            say(f"{result.status}: {addressed(result.reason, result.run, place.flag)}")
+            for command in ways_on(head.id, book, book.settings or head.settings, place.flag):
+                say(f"next:  {command}")
     return True
 
 
@@ -170,11 +178,8 @@ def _print(
     left: list[OpenStep],
     samples: dict[tuple[int, int], list[Sample]],
     acts: list[str],
-    place: Place,
 ) -> None:
-    from mdap.cli.exits import say
     from mdap.cli.report import listed_acts, pairs, plain_console
-    from mdap.core.remedy import addressed
 
     console = plain_console()
     console.print(f"{result.run}  {result.status}")
@@ -202,9 +207,6 @@ def _print(
         where = f"branch {one.item}" + ("" if one.step is None else f"  step {one.step}  {one.kind}")
         console.print(f"{where}  {one.status}: {one.reason}", soft_wrap=True)
         _print_samples(samples.get((one.item, one.step), []) if one.step is not None else [])
-    if result.status not in ("done", "running"):
-        say(f"{result.status}: {addressed(result.reason, result.run, place.flag)}")
-        say(f"next:  mdap resume {result.run}{place.flag}")
 
 
 def _role(result: Planned, kind: str) -> str:

@@ -13,7 +13,7 @@ from mdap.core.errors import MdapError
 
 _COMMAND = re.compile(
     r"mdap (?:runs|inbox|(?P<name>resume|show|export|ledger|resolve)(?: (?P<run>[^\s`,;]+))?)"
-    r"(?P<rest>(?: --[a-z][a-z-]*| \d+)*)"
+    r"(?P<rest>(?: --[a-z][a-z-]*(?: [A-Z][A-Z:_]+\b)?| \d+)*)"
 )
 # How an advice speaks of a run that may not have begun yet.
 _GO_ON = re.compile(r"go on with `mdap resume(?: RUN)?`")
@@ -29,6 +29,7 @@ def addressed(text: str, run: str = "", flag: str = "") -> str:
 
     def _complete(found: re.Match[str]) -> str:
         name, given, rest = found["name"], found["run"], found["rest"]
+        # `runs` and `inbox` are about no single run.
         if name is None:
             return found[0] if "--journal" in rest else found[0] + flag
         named = run if given in (None, "RUN") else given

@@ -148,12 +148,14 @@ class Server:
         self._calls = Calls(model, ways)
         self._batches = Batches(self._calls, batch_delay)
         app = web.Application(client_max_size=MAX_BODY, middlewares=[self._at_the_door])
-        app.router.add_post("/v1/chat/completions", self._asks(openai))
+        for path in ("/v1/chat/completions", "/chat/completions"):  # base URLs are told with /v1 and without it
+            app.router.add_post(path, self._asks(openai))
         app.router.add_post("/v1/messages", self._asks(anthropic))
         # All that follows, for a model's name may hold slashes.
         app.router.add_post("/v1beta/models/{call:.+}", self._asks(google))
         app.router.add_routes(OpenAIBatches(self._batches).routes() + anthropic_batches.routes(self._batches))
         app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/models", self._models)
         app.router.add_get("/v1beta/models", self._models)
         app.router.add_get("/health", self._health)
         app.router.add_get("/stats", self._stats)
