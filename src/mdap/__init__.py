@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mdap.result import Result
     from mdap.tasks.of_functions import task
 
+# By name: whoever needs one of them need not wait until all are loaded.
 _HOMES = {
     "aio": "mdap.aio",
     "errors": "mdap.errors",

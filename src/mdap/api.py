@@ -177,6 +177,7 @@ async def resume(
             history = store.history(head.id)
             book = history.book
             stored = {**head.settings, **book.settings, **changed_settings(dict(changes))}
+            # Against the newest epoch: what was accepted at an earlier resume is no change any more.
             before = book.epochs[-1][1] if book.epochs else head.fingerprint
             parts = parts_of(
                 task_with(tools, restored(before["task"], store.snapshot(head.id, 0).state) if task is None else task),
@@ -195,6 +196,7 @@ async def resume(
             unit_prices = prices_of(parts, prices, before_prices, free=free)
             store.append(head.id, Resumed(msgspec.to_builtins(parts.settings), unit_prices))
             if changed:
+                # Before anything is asked: no vote of the new epoch may ever stand in the old one.
                 await store.wait_durable(store.append(head.id, Epoch(book.steps, now)))
             calibrated = fitting(calibration, parts)
             return await _drive(store, head.id, parts, chosen, on_event, clock, _again(journal, store), calibrated)

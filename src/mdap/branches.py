@@ -109,6 +109,7 @@ def open_steps(journal: Journal, run: str) -> Iterator[OpenStep]:
 def samples_of(journal: Journal, run: str, item: int, step: int) -> list[Sample]:
     """Return the recorded samples of a step of a branch, decided or left open."""
     found = journal.row_samples(run, item, step)
+    # The first that comes may be of a later branch: one that is simply done has no entry.
     left = next((ended for ended in journal.row_ends(run, item) if ended.item == item), None)
     # What a ballot that is open has drawn is in its own entry, not among the samples of decided steps.
     if not found and left is not None and left.ballot is not None and left.ballot.step == step:

@@ -167,6 +167,7 @@ def _submissions(all_parts: Sequence[Parts], states: Sequence[State] | None, bat
     from mdap.models.batches import service_of
 
     for parts in all_parts:
+        # For what it raises, of a model whose provider takes no batches.
         service_of(parts.model)
     if states is None:
         raise UsageError(

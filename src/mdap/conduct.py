@@ -124,6 +124,7 @@ class Conduct:
         self._tasks[item] = view.task
         ride: Ride | None = None
         try:
+            # Taken out: a branch is had once, and its past may be long.
             given = Given(item, None, self._past.pop(item, []), self._marks.get(item, 0), end)
             ride = Ride(self._shared, given, view)
             state = await ride.walk()

@@ -154,6 +154,7 @@ def _decided_key(entry: Decided, samples: Sequence[Sample]) -> bytes | None:
     for sample in samples:
         if sample.key:
             counts[sample.key] = counts.get(sample.key, 0) + 1
+    # A decision keeps a tally and no key: the winner is known by its count, unless another has as many.
     leading = [key for key, count in counts.items() if entry.votes and count == entry.votes[0] == max(counts.values())]
     return leading[0] if len(leading) == 1 else None
 
@@ -164,6 +165,7 @@ def _by_key(decided: bytes | None) -> Judge:
 
 def _by_reading(decided: bytes | None, view: TaskView, state: object) -> Judge:
     def _is_right(sample: Sample) -> bool | None:
+        # What was read at the time need not be read again.
         if decided is None or sample.key:
             return _by_key(decided)(sample)
         try:

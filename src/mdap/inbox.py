@@ -116,6 +116,7 @@ def resolve(
             raise UsageError(f"step {step} waits for votes, not for a tool", remedy="give --accept, --override or --k")
         if of_ballot and call:
             raise UsageError(f"nobody votes on what came of {call}", remedy="give --retry, or --outcome FILE")
+        # What is appended by it is durable once the claim is left.
         told = _Told(journal, head, ballot, row, by)
         if retry:
             return told.called(RETRY, ballot.reason)

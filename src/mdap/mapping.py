@@ -111,6 +111,7 @@ async def map(
         with api.opened(journal) as store, target_of(output) as target:
             chosen = _Chosen(k, rule, calibration, prices, free, red_flags, extra_flags)
             if source.first is None:
+                # A fingerprint is of a row's task: without a row there is no run. The output is made all the same.
                 return Mapped("", "done", "", {}, 0, 0, 0, {}, {}, {"in": 0, "out": 0}, 0.0, target.rows)
             count = len(items) if isinstance(items, Sized) else total
             plan = _begun(store, source, chosen, dict(options), count, origin) if run is None else None
@@ -167,6 +168,7 @@ def _begun(
     calibrated = api.fitting(chosen.calibration, parts)
     from_it = calibrated.k if calibrated is not None and chosen.k is None and chosen.rule is None else chosen.k
     rule = suited(choose_rule(from_it, chosen.rule), parts)
+    # By what makes the tasks: the first row's own says nothing of the others.
     fingerprint = fingerprint_of(parts, rule) | {"task": source.task}
     head = RunHead(
         id=f"map-{secrets.token_hex(4)}",
@@ -188,7 +190,9 @@ def _taken_up(store: Journal, run: str, source: Source, chosen: _Chosen, changes
     if not is_map(head):
         raise UsageError(f"run {head.id} is no map", remedy=f"go on with it by `mdap resume {head.id}`")
     book = store.history(head.id).book
+    # What a command needs to make the tasks again is no setting.
     stored = {name: value for name, value in {**head.settings, **book.settings}.items() if name != ORIGIN}
+    # What is given as it was is no change: a resume may repeat all that the map began with.
     changed = {name: value for name, value in changes.items() if stored.get(name) != value}
     if chosen.red_flags is None:
         told = preset_told(head.fingerprint["flags"], stored.get("flag_tokens"))
@@ -321,6 +325,7 @@ class _Map:
         rows = given(self._source.items, *self._stored())
         most = self._plan.parts.settings.in_flight
         try:
+            # In a group of its own: what hands results on outlasts all who work, and is told when they have ended.
             async with TaskGroup() as writing:
                 writing.create_task(self._out.run())
                 async with TaskGroup() as working:
@@ -344,6 +349,7 @@ class _Map:
                 return
             await self._out.place(one.item)
             await self._ruling.reach(one.item)
+            # It may have been stopped while this row waited for its turn.
             if self._stopped is not None:
                 return
             row = await drive_row(self._shared, one, self._stop)
@@ -351,11 +357,14 @@ class _Map:
                 continue
             self._counts[row.status] += 1
             self._meter.tell(RowSettled(row.row, row.status, row.reason))
+            # By the last ticket of all rows, which is none earlier than this row's own.
             self._out.put(row.row, self._whole.ticket, row)
             await self._whole.keep_up()
 
     def _stop(self, error: MdapError) -> None:
+        # The first one is the reason; others follow from it.
         self._stopped = self._stopped or error
+        # Whoever waits for a block to end would wait for ever: its rows are not driven any more.
         self._ruling.release()
 
     def _outcome(self) -> tuple[Status, str]:

@@ -63,6 +63,7 @@ class Reading:
 
     def steps(self) -> Iterator[StepMetrics]:
         """Yield the figures of each step in order, that which is open last; of rows, by row and step."""
+        # A run has steps of a chain or of rows: what it has not yields nothing.
         yield from self._chain()
         yield from self._rows()
 

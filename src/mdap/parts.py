@@ -146,6 +146,7 @@ def unit_prices(
 ) -> dict[str, UnitPrices]:
     """Return the unit prices of several models that share one budget, as `prices_of` does for one."""
     own, found, unpriced = read_prices(prices), {}, []
+    # Each once: several roles may share a model.
     for spec in dict.fromkeys(member.spec for model in models for member in members(model)):
         # What is known comes before the list: a run goes on at the prices that it began with, whatever has become of
         # them.
@@ -172,6 +173,7 @@ def parts_of(
     extra: Sequence[RedFlagCheck],
 ) -> Parts:
     """Return what a run is made of; `settings` is given the model, which may prescribe some of them."""
+    # Who makes a model closes it: of a spec it is made here.
     chosen, owned = as_model(model), isinstance(model, str)
     # The form first, before anything is bound or hashed: prompt, parser and fingerprint are all of one form.
     view = TaskView(in_form(task_named(task), getattr(chosen, "prompt_form", None)))
@@ -185,7 +187,7 @@ def settings_of(model: Model | None, options: dict[str, Any], rule: Rule | None 
     prescribed = {n: getattr(model, n) for n in ("first_temperature", "temperature") if hasattr(model, n)}
     cap = getattr(rule, "max_samples", None)
     if cap is not None:
-        # A rule that has a last vote needs no more samples than that, and fewer would cut it short.
+        # The cap that suits the rule; one that the user names comes first, as ever.
         prescribed["max_samples"] = cap
     unknown_names = options.keys() - set(Settings.__struct_fields__)
     if unknown_names:

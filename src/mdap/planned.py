@@ -129,6 +129,7 @@ def _begun(
         id=f"{chosen.kind}-{secrets.token_hex(4)}",
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         task=chosen.kind,
+        # Each once, though several roles may share it.
         model=", ".join(dict.fromkeys(model.spec for model in casting.models)),
         rule=rule.spec,
         fingerprint=_fingerprint(chosen.kind, about["identity"] | about["tools"], casting.told()),
@@ -151,6 +152,7 @@ def _taken_up(
     # What was given when it began, so that a role whose model prescribes something is cast as it was then.
     given = head.settings[PLANNED]["given"]
     changed = {name: value for name, value in changes.items() if before.get(name) != plain(value)}
+    # What an earlier resume has changed holds until it is changed again.
     in_force = {name: before[name] for name in CHANGEABLE if name in book.settings}
     options = {**given, **in_force, **changed_settings(changed)}
     is_given = chosen.k is not None or chosen.rule is not None
@@ -158,6 +160,7 @@ def _taken_up(
     told = preset_told(head.fingerprint["flags"], options.get("flag_tokens"))
     flags = told if chosen.red_flags is None else chosen.red_flags
     casting = cast_roles(ensemble, chosen.model, chosen.roles, rule, flags, chosen.extra_flags, options)
+    # Who goes on need not say again what it began with: that is in the journal.
     same = (about["identity"] or origin) | about["tools"]
     now = _fingerprint(kind, same, casting.told())
     check_tools(head.id, head.fingerprint, now)
@@ -173,6 +176,7 @@ def _taken_up(
 
 
 def _fingerprint(kind: str, identity: Mapping[str, Any], told: dict[str, str]) -> dict[str, str]:
+    # In one order of keys: what is equal must read equal.
     values = {
         f"origin {name}": value
         if isinstance(value, str)
@@ -189,6 +193,7 @@ async def _segment(conduct: Conduct) -> AsyncIterator[None]:
     status: Status = "error"
     reason = "an error inside mdap"
     try:
+        # Inside of the clauses below, which know single errors, not groups.
         with _first_of_a_group():
             yield
         status, reason = "done", ""
@@ -223,6 +228,7 @@ def _address(error: MdapError, run: str) -> None:
     """Let an error say which run it ended, and how that goes on."""
     error.run = run
     error.remedy = addressed(error.remedy, run)
+    # One way on is enough: a remedy may name it already, with what is to be changed.
     if "mdap resume" not in error.remedy:
         error.remedy = "; ".join([*([error.remedy] if error.remedy else []), f"go on with `mdap resume {run}`"])
 

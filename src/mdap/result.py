@@ -218,6 +218,7 @@ class Result:
         load = self._view.load
         for state, entry, move in self.decisions:
             right = answer(load(state))
+            # Where there is no right move, none that was decided can be it.
             if right is None or not self._view.agrees(self._view.loaded(move), right):
                 yield entry
 
@@ -275,6 +276,7 @@ class Result:
         if not hasattr(self._view.task, "answer"):
             return False
         try:
+            # True in any case; it is asked for the error that it may raise.
             return self.wrong >= 0
         except JournalError:
             return False

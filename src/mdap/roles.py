@@ -77,6 +77,7 @@ class Ensemble:
     def model(self, asked: Asked) -> Model:
         """Return the model that a spec names, or the one that a callable or an object is."""
         if isinstance(asked, str):
+            # Roles that name the same spec share one model, and so its pace.
             if asked not in self._made:
                 self._made[asked] = as_model(asked)
             return self._made[asked]

@@ -77,6 +77,7 @@ def spec_of(task_factory: TaskFactory) -> str:
     named = getattr(task_factory, "spec", None)
     if named is not None:
         return str(named)
+    # An object that can be called has no name of its own, but its class has.
     kind = task_factory if hasattr(task_factory, "__qualname__") else type(task_factory)
     return f"{kind.__module__}:{getattr(kind, '__qualname__', kind)}"
 

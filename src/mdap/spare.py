@@ -48,6 +48,7 @@ class SpareModels:
     async def close(self) -> None:
         """Let go of what the models hold open."""
         for model, _ in self._made.values():
+            # Models in the process hold nothing open, and need not say how to let go of it.
             closing = getattr(model, "close", None)
             if closing is not None:
                 await closing()

@@ -117,6 +117,7 @@ def _value(result: CallToolResult) -> Any:
         raise TaskError("\n".join(texts) or "the server says that it failed, and nothing more")
     if result.structured_content is not None:
         return result.structured_content
+    # Texts only where there is nothing else: an image among them must not get lost.
     if len(texts) == len(result.content):
         return texts[0] if len(texts) == 1 else texts
     return [part.model_dump(mode="json", exclude_none=True) for part in result.content]

@@ -116,6 +116,7 @@ class _Furnished:
     def __init__(self, box: Toolbox, factory: Callable[[Any], Task | str]) -> None:
         self._box, self._factory = box, factory
         kind = factory if hasattr(factory, "__qualname__") else type(factory)
+        # A map is known by this name at a resume; tools are told of beside it.
         self.spec = getattr(factory, "spec", f"{kind.__module__}:{kind.__qualname__}")
 
     def __call__(self, item: Any) -> Task:
@@ -124,6 +125,7 @@ class _Furnished:
 
 def readable(task: Task, fingerprint: dict[str, str]) -> Task:
     """Return the task of a stored run as one that reads its states, where calls of tools are among them."""
+    # Without a tool: it reads what calls have left in the states, and offers none.
     return ToolTask(task, {}) if "tools" in fingerprint and not hasattr(task, "effect") else task
 
 

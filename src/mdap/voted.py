@@ -80,6 +80,7 @@ class Question:
         # A flag, too: it is raised when the reply is read, where flags are counted.
         self._keys.append(found)
         self.values.append(value)
+        # The engine knows texts: the place stands for the value, which may be anything.
         return str(len(self.values) - 1)
 
     def shown(self, vote: Vote) -> str:
