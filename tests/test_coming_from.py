@@ -16,7 +16,7 @@ import pytest
 from tests.docs_runner import blocks
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(path for path in (ROOT / "docs" / "coming-from").glob("*.md") if path.name != "index.md")
+PAGES = sorted(path for path in (ROOT / "docs" / "coming-from").glob("*.md") if path.name != "README.md")
 NAMES = Path(__file__).parent / "coming_from"
 HEADER = "| theirs | ours | note |"
 NONE = "none"
