@@ -5,70 +5,22 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from mcp.client import Client
-from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.shared.exceptions import MCPError
 
 from mdap.core.errors import UsageError
 from mdap.mcp.serving import MOST_REQUEST_BYTES, Door
+from tests.mcp.processes import HELLO, MDAP, TOKEN, over_http, over_stdio, serving, talk
 from tests.mcp.support import ERAS, Caller, vote_to_the_end
-
-TOKEN = "0123456789abcdef0123456789abcdef"
-MDAP = [sys.executable, "-m", "mdap", "mcp"]
-
-
-@asynccontextmanager
-async def over_stdio(journal: Path, era: str, *more: str) -> AsyncIterator[Caller]:
-    """Give a client of a server that is a child process."""
-    words = [*MDAP[1:], "--journal", str(journal), *more]
-    child = stdio_client(StdioServerParameters(command=MDAP[0], args=words, env={**os.environ}))
-    async with Client(child, mode=era) as client:
-        yield Caller(client)
-
-
-@contextmanager
-def serving(
-    journal: Path, *more: str, env: dict[str, str] | None = None
-) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Give the address of a server over HTTP, and its process."""
-    words = [*MDAP, "--http", "--port", "0", "--journal", str(journal), *more]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}) as child:
-        assert child.stderr is not None
-        try:
-            yield child.stderr.readline().split()[-1], child
-        finally:
-            child.terminate()
-            child.wait(10)
-
-
-@asynccontextmanager
-async def over_http(url: str, era: str, token: str | None = None) -> AsyncIterator[Caller]:
-    """Give a client of a server over HTTP."""
-    if token is None:
-        async with Client(url, mode=era) as client:
-            yield Caller(client)
-        return
-    from mcp.client.streamable_http import streamable_http_client
-    from mcp.shared._httpx_utils import create_mcp_http_client
-
-    async with (
-        create_mcp_http_client(headers={"Authorization": f"Bearer {token}"}) as http,
-        Client(streamable_http_client(url, http_client=http), mode=era) as client,
-    ):
-        yield Caller(client)
 
 
 async def long_run(call: Caller, era: str) -> None:
@@ -154,29 +106,6 @@ async def test_runs_end_in_good_order_with_the_client_that_started_the_server(tm
         assert status["steps"] > 3
         await call("run_resume", run=begun["run"], max_steps=status["steps"] + 5)
         assert (await call.ended(begun["run"]))["steps"] == status["steps"] + 5
-
-
-HELLO: dict[str, Any] = {
-    "protocolVersion": "2025-11-25",
-    "capabilities": {},
-    "clientInfo": {"name": "by hand", "version": "0"},
-}
-
-
-def talk(child: subprocess.Popen[str], method: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Send one request as a line, and return its answer; every line on standard output has to be of the protocol."""
-    assert child.stdin is not None
-    assert child.stdout is not None
-    child.stdin.write(json.dumps({"jsonrpc": "2.0", "id": method, "method": method, "params": params}) + "\n")
-    if method == "initialize":
-        child.stdin.write('{"jsonrpc": "2.0", "method": "notifications/initialized"}\n')
-    child.stdin.flush()
-    while True:
-        line = json.loads(child.stdout.readline())
-        assert line["jsonrpc"] == "2.0"
-        if line.get("id") == method:
-            answer: dict[str, Any] = line
-            return answer
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from mdap.core.errors import UsageError
 from mdap.journal import open_journal
 from mdap.mcp.allowed import Allowed
 from mdap.mcp.desk import Desk
+from mdap.mcp.pipes import serve_pipes
 from mdap.mcp.server import made_server
 
 PATH = "/mcp"
@@ -116,7 +117,7 @@ async def serve_stdio(journal: str | os.PathLike[str] | None, allowed: Allowed, 
         with _heard(stop.set):
             async with TaskGroup() as group:
                 leaving = group.create_task(_leave(stop, desk))
-                await server.run_stdio_async()
+                await serve_pipes(server)
                 leaving.cancel()
 
 
