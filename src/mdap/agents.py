@@ -18,18 +18,20 @@ from mdap.api import opened
 from mdap.conduct import Conduct
 from mdap.core import formats
 from mdap.core.errors import JournalError, MdapError, UsageError
+from mdap.core.estimate_plans import CONTENTIOUS
 from mdap.core.formats import Format
 from mdap.core.keys import Judged, Key, by_schema, resolved
 from mdap.core.records import ABSENT, Record
 from mdap.core.redflags import RedFlagCheck, RedFlags
 from mdap.core.rules import rule as rule_named
+from mdap.core.settings import Settings
 from mdap.core.spec import unknown
 from mdap.observers import Observer
 from mdap.parts import Asked, Prices
 from mdap.planned import conducting, origin_of
 from mdap.planning.composition import Combine, is_known
 from mdap.planning.decomposers import Decompose, decomposer
-from mdap.planning.forecast import Forecast, forecast
+from mdap.planning.forecast import Bounds, Forecast, forecast
 from mdap.planning.minimality import IsMinimal, is_minimal
 from mdap.planning.solving import Divided, Solving, SubtaskSettled, Validate, Ways
 from mdap.planning.tool_solutions import Kit
@@ -146,6 +148,8 @@ class Agent:
         self.context = [context] if isinstance(context, str) else list(context)
         self.prices, self.free, self.on_event, self.clock = prices, free, on_event, clock
         self.options: dict[str, Any] = dict(options)
+        # Here, so that a mistake is told of where it is made; at each run once more, since all may be changed in
+        # between.
         self._checked()
 
     async def run(self, task: str, *, run: str | None = None) -> AgentResult:
@@ -181,9 +185,11 @@ class Agent:
                 conduct.emit(Foretold(task, foretold))
                 solving = Solving(ways, conduct.branch, self._teller(conduct))
                 answer = await solving.run(task)
+        # What is wrong with the call, or with the journal, is no outcome of the task.
         except (UsageError, JournalError):
             raise
         except MdapError as error:
+            # It failed before it began: there is no run to tell of.
             if conduct is None or solving is None:
                 raise
             failure = error
@@ -201,17 +207,19 @@ class Agent:
     def forecast(self, task: str) -> Forecast:
         """Return the calls that a task may take, before any is made; raises UsageError for an empty task."""
         ways = self._ways(task)
-        return forecast(
-            task,
-            ways.decomposer,
-            self.k,
+        bounds = Bounds(
+            k=self.k,
             max_depth=self.max_depth,
             max_subtasks=self.max_subtasks,
-            most_judges=2 * self.k - 1 if self.judge == "first_to_k" else 4 * self.k,
+            judges=2 * self.k - 1 if self.judge == "first_to_k" else CONTENTIOUS * self.k,
+            rounds=self.rounds,
+            redraws=self.options.get("redraws", Settings().redraws),
             validated=("none", "answer", "every").index(self.validate),
             is_computed=lambda division: is_known(division.compose, self.compositions),
-            judges_minimality=self.minimal == "model",
+            minimal=ways.minimal,
+            tool_calls=ways.kit.rounds + 1 if ways.kit.tools else 0,
         )
+        return forecast(task, ways.decomposer, bounds)
 
     def models(self) -> list[Asked]:
         """Return the models that were handed in, whoever plays which role."""
@@ -236,6 +244,7 @@ class Agent:
                 raise unknown("option", option, Options.__optional_keys__)
         if isinstance(self.key, Judged):
             raise UsageError("an agent's answers are not grouped by a model", remedy="its judges choose among them")
+        # What follows is made for what it raises; each run makes its own.
         decomposer(self.decompose)
         if self.minimal != "model":
             is_minimal(self.minimal)
@@ -279,6 +288,7 @@ class Agent:
     def _cast(self) -> dict[str, Role]:
         """Return all roles, each with the rule that its votes are counted by."""
         collect, judging = f"collect:{2 * self.k - 1}", _judging(self.judge, self.k)
+        # Candidates are collected and not raced: where they differ, judges choose.
         rules = dict.fromkeys((DECOMPOSER, SOLVER, COMPOSER), collect)
         rules |= dict.fromkeys((DECOMPOSITION_DISCRIMINATOR, SOLUTION_DISCRIMINATOR), judging)
         rules |= dict.fromkeys((VALIDATOR, MINIMALITY), judging)
@@ -299,6 +309,7 @@ class Agent:
             "max_depth": self.max_depth,
             "max_subtasks": self.max_subtasks,
             "max_tokens": self.max_tokens,
+            # An object cannot be written down: whoever resumes hands it in again.
             "model": self.model if isinstance(self.model, str) else None,
             "roles": {role: one for role, one in self.roles.items() if isinstance(one, str)},
             "red_flags": self.red_flags if isinstance(self.red_flags, str) else None,
@@ -354,6 +365,7 @@ class Agent:
 
 def _judging(judge: JudgeRule, k: int) -> str:
     spec = f"first_of:{k}" if judge == "first_to_k" else f"gate:{k}"
+    # As the rule writes itself, which is what fingerprints compare.
     return rule_named(spec).spec
 
 

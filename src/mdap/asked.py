@@ -206,6 +206,7 @@ async def conduct(inquiry: Inquiry, model: Model | str | Callable[..., Any], **o
 def answer_of(result: Result, inquiry: Inquiry, rule: Rule, p: float | None = None) -> Answer:
     """Return what the run of a question came to, from the samples that its journal holds."""
     decided = result.status == "done"
+    # A tally says how many voted, not for what: the values are in the samples.
     candidates = _candidates(result.samples_of(0), inquiry)
     answer = result.state["answer"] if decided else ABSENT
     # The winner first: where a rule weighs or ranks, it need not have most votes.

@@ -285,6 +285,7 @@ def ask(
         clock=clock,
         **options,
     )
+    # The model that groups answers may have been handed in as an object, too.
     judge = key.model if isinstance(key, Judged) else None
     return wait(_closing(judge, _closing(model, work)))
 

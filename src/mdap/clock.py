@@ -50,6 +50,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def run_in_executor(self, executor: Any, func: Callable[[Unpack[Args]], T], *args: *Args) -> asyncio.Future[T]:
         """Run `func` in a thread, as every loop does; virtual time waits for it."""
         future = super().run_in_executor(executor, func, *args)
+        # Only once it has begun: a pool that has been shut down raises instead.
         self._at_work += 1
         future.add_done_callback(self._thread_ended)
         return future

@@ -80,6 +80,7 @@ class Conduct:
         self.run = head.id
         self.origin = staged.origin
         self._journal, self._staged, self._clock = journal, staged, clock
+        # First of all: the history read next is to hold what this resume changes.
         if staged.resumed is not None:
             journal.append(head.id, staged.resumed)
         history = journal.history(head.id)
@@ -192,6 +193,7 @@ class Conduct:
             await self.flush()
             await self._log.flush()
             spent = self._meter.budget.spent
+            # Held from here on: what is asked for later is what was journaled.
             seconds = self._seconds = self._meter.seconds
             # Those of calls whose step came to no entry.
             self._log.retried.update(self._whole.unassigned())

@@ -169,6 +169,7 @@ def _by_reading(decided: bytes | None, view: TaskView, state: object) -> Judge:
         if decided is None or sample.key:
             return _by_key(decided)(sample)
         try:
+            # A flagged sample has no key, but what it says may well be read.
             return view.read(sample.text, view.load(state)).key == decided
         except MdapError:
             return None

@@ -161,6 +161,7 @@ class _Told:
         book = self._journal.history(self._head.id).book
         # Only to see that the rule has a k: a resume makes it anew.
         with_k(rule_named(book.epochs[-1][1]["rule"] if book.epochs else _rule(self._head, self._ballot)), k)
+        # The cap of the last segment: a resume may have changed it.
         most = (book.settings or self._head.settings)["max_samples"]
         # On top of what was taken: under the run's cap alone it would stay undecided.
         ballot = msgspec.structs.replace(self._ballot, k=k, cap=self._ballot.taken + most, reason="")

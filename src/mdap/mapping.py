@@ -232,6 +232,7 @@ class _Map:
         self._stopped: MdapError | None = None
         self._tasks: dict[int, Task] = {}
         settings, head = plan.parts.settings, plan.head
+        # First of all: the history read next is to hold what this resume changes.
         if plan.resumed is not None:
             journal.append(head.id, plan.resumed)
         history = journal.history(head.id)
@@ -329,6 +330,7 @@ class _Map:
             async with TaskGroup() as writing:
                 writing.create_task(self._out.run())
                 async with TaskGroup() as working:
+                    # As many as there may be calls: a row that is driven has at least one in flight.
                     for _ in range(most):
                         working.create_task(self._work(rows))
                 self._out.close()

@@ -70,6 +70,7 @@ class Reading:
     def _chain(self) -> Iterator[StepMetrics]:
         run, book = self.head.id, self._book
         for state, entry, move in self._asked():
+            # None is not empty: what was not recorded must not count as no samples.
             samples = self._journal.samples(run, entry.step) if self._is_kept(entry) else None
             judge = None if samples is None else self._judge(state, move, samples)
             yield self.fold.step(entry.step, entry.votes, entry.kind, samples, judge)

@@ -184,6 +184,7 @@ def parts_of(
 
 def settings_of(model: Model | None, options: dict[str, Any], rule: Rule | None = None) -> Settings:
     """Return the settings: what is given, else what the model and the rule prescribe, else the defaults."""
+    # By presence: None is a temperature, too, the provider's own.
     prescribed = {n: getattr(model, n) for n in ("first_temperature", "temperature") if hasattr(model, n)}
     cap = getattr(rule, "max_samples", None)
     if cap is not None:
@@ -247,6 +248,7 @@ def suited(rule: Rule, parts: Parts) -> Rule:
         )
     if confidence == "logprobs":
         for model in members(parts.model):
+            # Only where it says so: a model of somebody's own may give them without a word about it.
             if getattr(model, "logprobs", True) is False:
                 raise UsageError(
                     f"{model.spec} is not asked for log-probabilities",

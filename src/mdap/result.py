@@ -33,6 +33,7 @@ def standing(journal: Journal, run: str) -> History:
         # Read again: it may have ended between the two looks.
         history = journal.history(run)
         if history.book.status == "running":
+            # Only in what was read: a journal is written to by whoever drives the run.
             history.book.status = "interrupted"
             history.book.reason = "nobody drives it any more: its process ended without a word"
     return history
@@ -78,6 +79,7 @@ class Result:
     def __init__(
         self, journal: Journal, run: str, view: TaskView, rule: Rule | None = None, reopen: Reopen | None = None
     ) -> None:
+        # Without one the journal is somebody else's, who closes it.
         self._reopen: Reopen = reopen or (lambda: nullcontext(journal))
         self._view = view
         history = standing(journal, run)

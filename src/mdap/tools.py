@@ -53,6 +53,7 @@ def tool(
     callable that does not say what it takes or does.
     """
     for option, value in (("timeout", timeout), ("most_bytes", most_bytes)):
+        # Written so that NaN fails it, too.
         if not 0 < value < float("inf"):
             raise UsageError(f"{option}={value} is out of range", remedy=f"give {option} above 0")
     schema = schema_of(call, name=name, description=description, category=category)

@@ -161,6 +161,7 @@ async def vote(
     # No flags here: those that were given look at values, and speak in `parse`.
     asking = Asking(TaskView(question), complete, (), settings, LoopClock(), confide=confide)
     step = Step(0, False)
+    # Made here, so that its ballot is at hand where it stays undecided.
     poll = Poll(step, chosen)
     why = "decided"
     try:
