@@ -62,6 +62,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints, all as JSON values; `answer` is absent unless decided."""
+        # Keys become text: a value of somebody's own may have others, and JSON has none.
         made: dict[str, Any] = msgspec.to_builtins(
             {name: getattr(self, name) for name in self.__struct_fields__ if name not in ("value", "counts", "judged")},
             str_keys=True,

@@ -333,6 +333,7 @@ def do(prompt: str, model: Asked | None = None, **options: Unpack[doing.DoOption
 
 
 def _closing_all(model: object, options: Mapping[str, Any], work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+    # Each of them may be an object that was handed in, with connections that end with this loop.
     for one in (model, *(options.get(name) for name in doing.ROLE_MODELS)):
         work = _closing(one, work)
     return work

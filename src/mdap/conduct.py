@@ -117,6 +117,7 @@ class Conduct:
         Raises Undecided, BudgetReached, Stop, TaskError and all that ends a run, once it is journaled how far the
         branch has come.
         """
+        # Two tasks under one number would each be given the other's decisions at a resume.
         if item in self._taken or item < 0:
             raise UsageError(f"branch {item} is not to be had twice", remedy="number branches from 0, each once")
         self._taken.add(item)
@@ -378,6 +379,7 @@ def _name_branch(error: MdapError, item: int) -> None:
         error.remedy = "begin a new run"
     elif error.step is not None:
         error.message = f"branch {item}, {error.message}"
+        # The command was written for a chain; a step of a branch is shown by its row.
         error.remedy = error.remedy.replace(f"--step {error.step}", f"--step {error.step} --row {item}")
 
 

@@ -101,6 +101,7 @@ def resolve(
     another sort of step; RunBusy while the run is driven.
     """
     of_ballot = sum((accept is not None, override is not None, k is not None))
+    # None is an outcome, too.
     of_call = retry + (outcome is not ABSENT)
     if of_ballot + of_call + skip != 1:
         raise UsageError(

@@ -349,6 +349,7 @@ class _Map:
             one = next(rows, None)
             if one is None:
                 return
+            # Before it is begun: the result of a row too far ahead would have to be held.
             await self._out.place(one.item)
             await self._ruling.reach(one.item)
             # It may have been stopped while this row waited for its turn.
@@ -361,6 +362,7 @@ class _Map:
             self._meter.tell(RowSettled(row.row, row.status, row.reason))
             # By the last ticket of all rows, which is none earlier than this row's own.
             self._out.put(row.row, self._whole.ticket, row)
+            # What a kill may cost is bounded for all rows together.
             await self._whole.keep_up()
 
     def _stop(self, error: MdapError) -> None:

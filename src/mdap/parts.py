@@ -41,6 +41,7 @@ class Parts(msgspec.Struct, frozen=True):
     owns_model: bool
 
 
+# What `Settings` and `CHANGEABLE` say, once more for type checkers: a TypedDict cannot be computed.
 class Options(TypedDict, total=False):
     """The options of `run`: the fields of `Settings`."""
 

@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+# Rule stands there and not here: a ballot needs it, and core knows nothing of what is above it.
 from mdap.core.ballot import Rule
 from mdap.core.history import Acted, Decided, Entry, History, RowDecided, RowEnded, RunHead, Snapshot
 from mdap.core.records import Attempt, Decision, Message, Move, Request, Response, Sample, State, Step
 
 Decide: TypeAlias = Callable[[Step], Awaitable[Decision]]
+# A coroutine and not any awaitable: the engine begins a call by hand, to see whether it waits at all.
 Complete: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -83,6 +85,7 @@ class Model(Protocol):
         """Answer one request; raises ModelError (retryable or not) and nothing else. Cancelling it ends the call."""
 
 
+# As much of a journal as what writes to it needs, so that something else, such as one row's view, can stand in for it.
 class Entries(Protocol):
     """Where the entries of a run are handed over to; `durable` counts what has been committed."""
 

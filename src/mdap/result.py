@@ -184,6 +184,7 @@ class Result:
 
     def decision(self, step: int) -> tuple[State, Decided, Move]:
         """Return one of the `decisions`, read from the snapshot before it; raises as they do."""
+        # The last of the stretches that have begun by then is the one that holds the step.
         is_this = [is_this for first, is_this in stretches(self.head, self.book, *self._view.identity) if first <= step]
         with self._reopen() as journal:
             near = journal.snapshot(self.run, step)

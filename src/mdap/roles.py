@@ -23,6 +23,7 @@ from mdap.models.catalog import as_model
 from mdap.parts import Asked, choose_rule, settings_of
 from mdap.protocols import Model, Rule
 
+# Budgets, rates and what is recorded are of the whole run: no role has its own.
 _OVERRIDES = ("max_tokens", "first_temperature", "temperature", "max_samples", "redraws", "flag_tokens", "confidence")
 
 

@@ -114,6 +114,7 @@ class Source:
         return TaskView(in_form(task_named(made), self._form))
 
 
+# None may well be a row.
 _END = object()
 
 

@@ -69,7 +69,9 @@ async def _tools(
     loop = asyncio.get_running_loop()
     for name, session in sessions.items():
         async for listed in _listed(session):
+            # With the server's name, since two servers may well have a tool of the same name.
             called = f"mcp_{name}_{listed.name}"
+            # A model has to be told something, and a server need not give more than a name.
             about = listed.description or listed.title or listed.name
             schema = schema_from_json(called, about, listed.input_schema, categories.get(called, "mcp"))
             call = _caller(session, listed.name, loop)
