@@ -13,8 +13,8 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mdap.core.errors import UsageError
 from mdap.mcp.allowed import Allowed
 from mdap.planning.executor_settings import ExecutorSettings, from_environment, from_file
+from tests.mcp.processes import MDAP
 from tests.mcp.support import calling, desk_at
-from tests.mcp.test_transports import MDAP
 
 PROMPT = "List these: a, b, c"
 ROLES = ("Planning", "PlanVoting", "Execution", "ExecutionVoting")
@@ -44,6 +44,15 @@ async def test_a_model_that_is_named_comes_first_and_the_format_stays() -> None:
     assert allowed.planned("do", "simulated") == ("simulated", {"format": "one word a line"})
     with_own = Allowed(model="simulated_planner", planning=settings())
     assert with_own.planned("plan", None) == ("simulated_planner", {})
+
+
+def test_a_model_of_the_settings_may_be_resumed_although_a_client_could_not_name_it() -> None:
+    own = "openai:local,base_url=http://127.0.0.1:1/v1"
+    provider, _, model = own.partition(":")
+    found = settings(Executor__Clients__Planning__Provider=provider, Executor__Clients__Planning__Model=model)
+    assert Allowed(planning=found).check_model(own) == own
+    with pytest.raises(UsageError, match="base_url"):
+        Allowed(planning=settings()).check_model(own)
 
 
 def test_only_the_roles_of_a_kind_are_named() -> None:

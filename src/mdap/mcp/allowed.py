@@ -74,7 +74,7 @@ class Allowed(msgspec.Struct, frozen=True):
                     "(next_steps, submit_votes)",
                 )
             return self.model
-        if spec in (self.model, CLIENT) or spec in self.models:
+        if spec == CLIENT or self._is_own(spec):
             return spec
         for sign in (ELSE, MIXED):
             if sign in spec:
@@ -116,8 +116,13 @@ class Allowed(msgspec.Struct, frozen=True):
             self.check_task(str(form.get("type")))
         return restored(task, start)
 
+    def _is_own(self, spec: str) -> bool:
+        """Say whether the owner named this very model."""
+        of_roles = () if self.planning is None else self.planning.models.values()
+        return spec == self.model or spec in self.models or spec in of_roles
+
     def _check_one(self, spec: str) -> None:
-        if spec in self.models or spec == self.model:
+        if self._is_own(spec):
             return
         parsed = parse_spec(spec)
         if parsed.name not in MODELS or parsed.name in (CLIENT, "scripted"):
