@@ -72,6 +72,17 @@ async def test_one_submission_fills_one_draw_whatever_a_client_tries(tmp_path: P
         assert (await call("run_status", run=run))["steps"] == 1
 
 
+async def test_a_submission_with_a_run_that_is_not_there_is_refused_as_a_whole(tmp_path: Path) -> None:
+    async with desk_at(tmp_path / "j.db") as desk, calling(desk) as call:
+        run = await begun(call, k=1)
+        [prompt] = (await call("next_steps", run=run))["prompts"]
+        vote = {"token": prompt["token"], "answer": answer_to(TASK, prompt)}
+        told = await call.error("submit_votes", votes=[vote, {"token": "nobody-1:0.7.0.0.abc", "answer": "x"}])
+        assert "votes.1.token" in told
+        assert (await call("run_status", run=run))["steps"] == 0
+        assert (await call("submit_votes", votes=[vote]))["votes"][0]["outcome"] == "taken"
+
+
 async def test_an_answer_in_another_form_is_flagged_and_its_prompt_asked_anew(tmp_path: Path) -> None:
     async with desk_at(tmp_path / "j.db") as desk, calling(desk) as call:
         run = await begun(call, k=1)

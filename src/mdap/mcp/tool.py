@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Annotated, Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
@@ -14,7 +15,7 @@ from mcp_types import ToolAnnotations
 from pydantic import ConfigDict, Field, ValidationError
 
 from mdap.core.errors import MdapError
-from mdap.mcp.pages import text_of
+from mdap.mcp.pages import shortened, text_of
 
 # More than any counter needs, and no more than a journal can hold.
 LARGEST = 2**53
@@ -26,6 +27,10 @@ Offset = Annotated[
 Limit = Annotated[int, Field(description="How many to show at most; fewer where they are long.", ge=1, le=200)]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Money = Annotated[str | None, Field(description="USD the whole may cost, such as 2.50.", max_length=30)]
+
+
+# An error quotes what is wrong, which may be as long as anything that a client or a model has written.
+_MOST_SAID = 4_000
 
 
 class PlainTool(Tool):
@@ -55,11 +60,16 @@ class TextsAsTheyAre(FuncMetadata):
     """
 
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments with what is no text of its own read from JSON."""
+        """Return the arguments with what is no text of its own read from JSON, and no truth taken for a number."""
         read = super().pre_parse_json(data)
-        fields = self.arg_model.model_fields
-        texts = {name for name, field in fields.items() if str in (field.annotation, *get_args(field.annotation))}
-        return {name: data[name] if name in texts else value for name, value in read.items()}
+        for name, field in self.arg_model.model_fields.items():
+            kinds = _kinds(field.annotation)
+            if name in data and str in kinds:
+                read[name] = data[name]
+            elif isinstance(data.get(name), bool) and bool not in kinds and kinds & {int, float}:
+                # Left as it is, it would be read as 1 or 0.
+                read[name] = str(data[name]).lower()
+        return read
 
 
 def made(
@@ -124,17 +134,26 @@ def told(error: MdapError) -> str:
         causes.append(cause.message if isinstance(cause, MdapError) else type(cause).__name__)
         cause = cause.__cause__
     happened = " → ".join([error.message, *causes])
-    return f"{error.code}: {happened}" + (f"\nnext: {error.remedy}" if error.remedy else "")
+    return shortened(f"{error.code}: {happened}", _MOST_SAID) + (
+        f"\nnext: {shortened(error.remedy, _MOST_SAID)}" if error.remedy else ""
+    )
 
 
 def wrong_arguments(error: ValidationError) -> str:
     """Return what is wrong with which arguments, without what was given for them."""
-    return "; ".join(f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}" for wrong in error.errors())
+    wrong = error.errors()
+    shown = [f"{shortened('.'.join(map(str, one['loc'])), 100)}: {shortened(one['msg'], 500)}" for one in wrong[:10]]
+    return "; ".join([*shown, *([f"and {len(wrong) - 10} more"] if len(wrong) > 10 else [])])
 
 
 def given(**options: Any) -> dict[str, Any]:
     """Return the options that were given: None stands for what was not."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """Return the types that an argument may have."""
+    return set(get_args(annotation)) if get_origin(annotation) in (Union, UnionType) else {annotation}
 
 
 def _unwrapped(docstring: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from mcp.server.mcpserver.tools import Tool
 from pydantic import BaseModel, ConfigDict, Field
 
-from mdap.core.errors import UsageError
+from mdap.core.errors import MdapError, UsageError
 from mdap.mcp.desk import SOON, Desk, Live
 from mdap.mcp.pages import MOST_BYTES, part_of, size_of, text_of
 from mdap.mcp.runs import standing_of
@@ -155,13 +156,19 @@ class VoteTools:
         """Raise UsageError where two votes are for one prompt, or for one step."""
         tokens: set[str] = set()
         places: set[tuple[str, ...]] = set()
+        runs = set(self._desk.live)
         for number, vote in enumerate(votes):
             parts = vote.token.partition(":")[2].split(".")
             if len(parts) < 5:
                 raise UsageError(
                     f"votes.{number}.token: {vote.token[:100]!r} is no token", remedy="copy it from next_steps"
                 )
-            place = vote.token.partition(":")[0], *parts[:2]
+            run = vote.token.partition(":")[0]
+            if run not in runs:
+                # Before any answer is taken: a call that fails has to have done nothing.
+                with _naming(f"votes.{number}.token"):
+                    runs.add(self._desk.head(run).id)
+            place = run, *parts[:2]
             if vote.token in tokens:
                 raise UsageError(f"votes.{number}.token: it is there twice", remedy="one answer is one vote")
             if place in places:
@@ -182,6 +189,16 @@ class VoteTools:
             kept = ("run", "status", "steps", "total", "flagged", "open_votes", "reason", "next")
             stand.append({key: told[key] for key in kept if key in told})
         return {"prompts": taken, "runs": stand}
+
+
+@contextmanager
+def _naming(field: str) -> Iterator[None]:
+    """Let an error say which argument it is about."""
+    try:
+        yield
+    except MdapError as error:
+        error.message = f"{field}: {error.message}"
+        raise
 
 
 def _step(live: Live, draw: Open) -> tuple[str, int, int]:
