@@ -127,6 +127,7 @@ def _object(value: dict[Any, Any], schema: Schema, root: Schema) -> bytes:
             raise UsageError(f"object key {key!r} is no string", remedy="write keys as strings, or vote on pairs")
     properties, others = schema.get("properties", {}), schema.get("additionalProperties", {})
     # str.__str__: the text itself, where a key is an Enum that is also a string.
+    # By code points, as msgspec sorts: a value gets the same bytes whichever way it is written.
     items = sorted(((str.__str__(k), v) for k, v in value.items()), key=lambda item: item[0])
     parts = (_string(k) + b":" + _form(v, properties.get(k, others), root) for k, v in items)
     return b"{" + b",".join(parts) + b"}"

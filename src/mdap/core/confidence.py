@@ -47,6 +47,7 @@ def second_call(messages: tuple[Message, ...], reply: str, scale: Scale = "perce
 
 def asked_again(messages: Sequence[Message]) -> tuple[Sequence[Message], str, Scale] | None:
     """Return (prompt, reply, scale) of messages that `second_call` made; None for all others."""
+    # By the words of the question: a model that is served sees text alone, and knows such a call by nothing else.
     for scale, asked in _ASK.items():
         if len(messages) > 2 and messages[-1].content == asked and messages[-2].role == "assistant":
             return messages[:-2], messages[-2].content, scale

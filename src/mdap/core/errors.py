@@ -37,6 +37,7 @@ class MdapError(Exception):
     code: str = "error"
     retryable: bool = False
     blame: Blame = "user"
+    # On the class, since what raises an error seldom knows the run: it is named on the way out, by what drives the run.
     run: str = ""
 
     def __init__(self, message: str, *, remedy: str = "", step: int | None = None) -> None:
@@ -82,6 +83,7 @@ class Undecided(MdapError):
     blame: Blame = "model"
 
 
+# An Undecided, since it ends a run in the same way: nothing was decided, and the run can be gone on with.
 class Rejected(Undecided):
     """Judges refused what was proposed as often as it may be.
 

@@ -56,6 +56,7 @@ def spread_of(groups: Sequence[tuple[int, int]]) -> float:
     # The binomial variance is 0 then, and nothing can be compared with it.
     if not 0 < share < 1:
         return 1.0
+    # One less than the groups in the denominator, since their share was estimated from them.
     between = sum((hits - share * size) ** 2 for hits, size in groups) * len(groups) / (len(groups) - 1)
     return max(1.0, between / (trials * share * (1 - share)))
 
@@ -78,6 +79,7 @@ def at_least(hits: int, trials: int, share: float) -> float:
     """Return the probability of `hits` or more in `trials` of probability `share`, exact."""
     if hits <= 0:
         return 1.0
+    # A binomial tail is an incomplete beta function (DLMF 8.17.5).
     return math.exp(log_beta_tail(share, hits, trials - hits + 1)) if hits <= trials else 0.0
 
 

@@ -121,6 +121,7 @@ def one_of(options: Sequence[str]) -> Format:
     Raises UsageError for fewer than two options, and for ones that are equal, empty or begin or end with white space.
     """
     given = [options] if isinstance(options, str) else list(options)
+    # Replies are read without their outer white space, so an option that has some could never be met.
     if len(set(given)) < max(2, len(given)) or any(not option or option != option.strip() for option in given):
         raise UsageError(
             f"one_of={given!r} leaves no choice", remedy="give two or more different answers, such as yes,no"
@@ -328,6 +329,7 @@ def _read_typed(decoder: msgspec.json.Decoder[Any], reply: str) -> Any:
 def _read_model(kind: Any, reply: str) -> Any:
     read_json(reply)
     try:
+        # In mode json: what is voted on and stored are JSON values; `load` makes the record again.
         return kind.model_validate_json(unfenced(reply)).model_dump(mode="json")
     except ValueError as error:
         raise RedFlag(_shown(str(error))) from None

@@ -246,6 +246,7 @@ class Book(msgspec.Struct):
             self.began = self.steps
             self.prices = self.prices if entry.prices is None else entry.prices
         elif isinstance(entry, Acted):
+            # What a person did says where the run stands; a remedy of its own is on the way to a decision.
             if entry.by:
                 self.reason = f"step {entry.step}: {entry.act}, by {entry.by}"
         elif isinstance(entry, Epoch):
@@ -320,6 +321,7 @@ def stretches(head: RunHead, book: Book, task: str, version: str) -> list[tuple[
     found: list[tuple[int, bool]] = []
     for step, fingerprint in [(0, head.fingerprint), *book.epochs]:
         is_this = not book.epochs or (fingerprint.get("task"), fingerprint.get("version")) == (task, version)
+        # Epochs that changed something besides the task are of one stretch.
         if not found or found[-1][1] != is_this:
             found.append((step, is_this))
     return found

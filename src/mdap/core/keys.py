@@ -76,6 +76,7 @@ def resolved(key: str | Key | Judged | None) -> tuple[Key | Judged | None, str]:
     match key:
         case None:
             return None, ""
+        # Before other names: what follows is the spec of a model, with colons and options of its own.
         case str() if key.startswith("judged:"):
             return Judged(key.removeprefix("judged:")), ""
         case str():
@@ -86,6 +87,7 @@ def resolved(key: str | Key | Judged | None) -> tuple[Key | Judged | None, str]:
             return key, ""
     if not callable(key):
         raise UsageError(f"{key!r} is no vote key", remedy="give folded, number:0.01, python, or a function of a value")
+    # By where it stands: the journal holds no function, but a resume with another one is noticed.
     return key, f"own:{getattr(key, '__module__', '')}:{getattr(key, '__qualname__', type(key).__qualname__)}"
 
 

@@ -189,6 +189,7 @@ class Fold:
     def result(self, each: Iterable[StepMetrics] = ()) -> RunMetrics:
         """Return the metrics of the run, with what was added so far."""
         book, head = self._book, self._head
+        # Money is that of `spent`, not of the totals: what a kill left unsettled may be on the bill.
         totals, spent = book.totals, book.spent
         # A run of one task ends at its first undecided step; a map goes on, and counts its rows.
         undecided = int(book.status == "undecided") if not book.rows else book.rows.get("undecided", 0)

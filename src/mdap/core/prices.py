@@ -106,4 +106,5 @@ def amount_of(given: Any, what: str = "budget_usd") -> Decimal:
 
 def _pico(price: Decimal) -> int:
     """Pico-dollars a token, for a price in USD per million tokens."""
+    # A price of more than six decimals is rounded up: a bill is overstated by a hair rather than understated.
     return int((price * 1_000_000).to_integral_value(ROUND_CEILING))

@@ -19,6 +19,7 @@ class Template:
     def __init__(self, text: str) -> None:
         self.text = text
         found = list(_TOKEN.finditer(text))
+        # At once and not with the first row: what is wrong with the prompt is wrong for all of them.
         for token in found:
             if token[0] in "{}" or token[1] == "":
                 raise UsageError(

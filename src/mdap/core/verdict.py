@@ -227,6 +227,7 @@ def _votes(p: float, q: float, k: int) -> float:
 
 
 def _scaled(votes: Range, steps: float, v: Share) -> Range:
+    # The more samples are votes, the fewer calls: so the upper end of v belongs to the low end.
     return Range(votes.low * steps / v.high, votes.value * steps / v.value, votes.high * steps / v.low)
 
 
@@ -293,6 +294,7 @@ def rounds(kinds: Sequence[Kind], k: int, steps: int) -> Iterator[Round]:
             for (w, _, s), c, m, a in zip(parts, agree, middle, apart_mean, strict=True)
         )
         high = min(1.0, math.fsum(w * s.most * m for (w, _, s), m in zip(parts, most, strict=True)))
+        # Both ends come from other laws than the estimate, and have to enclose it all the same.
         ends = _fewest(steps, min(low, value)), _most(steps, max(high, value))
         yield Round(n, ends[0], steps * value, ends[1], _most(steps, min(1.0, high + unseen * on_hard)))
         if ends[1] == 0:

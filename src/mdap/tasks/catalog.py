@@ -83,6 +83,7 @@ def _unknown(spec: Spec) -> UsageError:
 
 
 def _checked(found: Any, given: Any) -> Task:
+    # From a spec a class comes called already; in a call from code its brackets are easily left out.
     if isinstance(found, type):
         raise UsageError(f"{found.__name__} is a class, not a task", remedy=f"make one of it: {found.__name__}()")
     # By presence, before the first call is paid for. What methods return is checked as they are called.

@@ -61,6 +61,7 @@ def read_compact(text: str, disks: int) -> list[Any]:
     if found is None or len(found[4]) != disks:
         raise ValueError(f"not a compact prompt of {disks} disks: {text[:80]!r}")
     previous = [int(found[1]), int(found[2]), int(found[3])]
+    # Disk 00 stands for no move before.
     return [_stacked(found[4]), previous if previous[0] else None]
 
 

@@ -223,6 +223,7 @@ class HanoiWithOracle(Hanoi):
         def _is_flagged(move: Move) -> bool:
             return self.check(state, move) is not None or self.apply(state, move.action) != move.next_state
 
+        # `sorted` is stable: among those that get past the oracle the likeliest stay first.
         return sorted(super().mistakes(state), key=_is_flagged)
 
 
@@ -319,6 +320,7 @@ _pegs = msgspec.json.Decoder(list[list[int]]).decode
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 # \b, so that neither next_move nor remove is taken for it. The list holds no other list.
 _MOVE = re.compile(r"\bmove\s*=\s*(\[[^\[\]]*\])")
+# Three lists and both brackets around them, or no match: only the other parser (`_STATE_BEGUN`) closes anything.
 _STATE = re.compile(r"\bnext_state\s*=\s*(\[\s*\[[^\[\]]*\]\s*,\s*\[[^\[\]]*\]\s*,\s*\[[^\[\]]*\]\s*\])")
 _STATE_BEGUN = re.compile(r"\bnext_state\s*=\s*(\[\s*\[)")
 

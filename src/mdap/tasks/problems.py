@@ -146,6 +146,7 @@ class Multiplication(Problem):
         self.digits, self.seed, self.other = digits, seed, digits if other is None else other
         _in_range("multiplication", "digits", digits, 1, MOST_DIGITS)
         _in_range("multiplication", "other", self.other, 1, MOST_DIGITS)
+        # A key packs the seed into 64 bits with a sign.
         _in_range("multiplication", "seed", seed, 0, 2**62)
         self.a, self.b = (_number(seed, place, size) for place, size in enumerate((digits, self.other)))
 
@@ -189,6 +190,7 @@ class Sorting(Problem):
         _in_range("sorting", "n", n, 1, MOST_NUMBERS)
         _in_range("sorting", "seed", seed, 0, 2**62)
         self.n, self.seed = n, seed
+        # In blocks of 8, which is what one keyed draw gives at most.
         self.numbers = [
             int(u * (HIGHEST + 1))
             for block in range(0, n, 8)

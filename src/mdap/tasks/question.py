@@ -83,10 +83,12 @@ class Question:
 
     def is_done(self, state: Mapping[str, Any]) -> bool:
         """Say whether the question was answered."""
+        # By presence: null may be the answer.
         return "answer" in state
 
     def prompt(self, state: Mapping[str, Any]) -> list[Message]:
         """Return the messages, the instruction on the format at the end of the last of them."""
+        # From the state and not from this object: what is shown or resumed is what was asked.
         return [Message(**message) for message in state["messages"]]
 
     def parse(self, text: str, state: Mapping[str, Any]) -> Move:
@@ -139,6 +141,7 @@ def format_of(spec: Mapping[str, Any]) -> Format:
         case {"format": "exact", "text": expected}:
             return formats.exact(expected)
         case {"format": "pattern", "regex": regex}:
+            # Runs that are older than this choice do not name it.
             return formats.pattern(regex, anchored=spec.get("anchored", True))
         case {"format": "markers", "marks": marks}:
             return formats.markers(marks)

@@ -98,6 +98,7 @@ class RunningSum:
 
     def parse(self, text: str, state: State) -> Move:
         """Read the last line of a reply, `sum = N` with plain digits; raises RedFlag where it is anything else."""
+        # The last line alone: the reckoning before it may hold sums of its own.
         last = text.rstrip().rpartition("\n")[2]
         found = _REPLY.fullmatch(last)
         if found is None:

@@ -36,6 +36,7 @@ class AdaptiveConsistency(msgspec.Struct, frozen=True):
     @property
     def spec(self) -> str:
         """The rule as it is written on a command line."""
+        # Left out where it is the default: one rule is to have one spec, since runs are compared by it.
         cap = self.cap if self.cap != 40 else None
         return write_spec("adaptive_consistency", {"cap": cap}, bare=str(self.confidence))
 

@@ -30,6 +30,7 @@ class Cisc(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         at_least_one_vote(self.n)
+        # Written so that NaN is refused as well: no comparison with it holds.
         if not self.temperature > 0:
             raise UsageError(f"temperature={self.temperature} is not above 0", remedy="give one such as 0.2")
 

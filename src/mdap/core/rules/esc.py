@@ -69,4 +69,5 @@ class Esc(msgspec.Struct, frozen=True):
 
     def _agreed(self, ballot: Ballot) -> bool:
         votes = ballot.votes
+        # Past the cap, where only ties get, windows decide nothing.
         return 0 < votes <= self.cap and votes % self.w == 0 and len(set(self.window(ballot))) == 1

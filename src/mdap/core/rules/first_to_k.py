@@ -31,6 +31,7 @@ class FirstToK(msgspec.Struct, frozen=True):
 
     def needed(self, ballot: Ballot) -> int:
         """Return k minus the votes of the leading candidate."""
+        # Any other candidate needs more votes than the leader, so with fewer than these nothing can be decided.
         return max(0, self.k - ballot.first)
 
     def decided(self, ballot: Ballot) -> bool:

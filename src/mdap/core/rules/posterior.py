@@ -127,6 +127,7 @@ class Judged:
         self.spec = spec
         self.weights = weights
         self.step_error = step_error
+        # Learned weights are above 0; one that is given may be 0, which has no logarithm.
         self._logs = [(math.log(w), *logs) for w, logs in zip(weights, _LOGS, strict=True) if w > 0]
         self._known: dict[tuple[int, int], float] = {}
         self._margins: dict[float, Margins] = {}
@@ -172,6 +173,7 @@ class Judged:
     def log_mean(self, first: int, second: int) -> float:
         """Return ln E[p^first (1-p)^second] over the prior."""
         logs = [weight + first * right + second * wrong for weight, right, wrong in self._logs]
+        # Taken out before exp: chances of a few hundred votes are 0 to a float.
         most = max(logs)
         return most + math.log(sum([math.exp(log - most) for log in logs]))
 

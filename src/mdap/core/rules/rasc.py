@@ -44,6 +44,7 @@ def equals_previous(ballot: Ballot, number: int) -> float:
 def equals_majority(ballot: Ballot, number: int) -> float:
     """Return 1 if a vote names the candidate that led before it, else 0; of equals the first to appear leads."""
     before = ballot.order[:number]
+    # In the order of appearance, so that of equals max takes the first.
     return float(bool(before) and ballot.order[number] == max(dict.fromkeys(before), key=before.count))
 
 

@@ -97,6 +97,7 @@ def calibration_error(confidences: Sequence[float], rights: Sequence[bool]) -> f
     """Return the expected calibration error: over 10 bins, by size, how far mean confidence is from the share right."""
     bins: dict[int, list[tuple[float, bool]]] = {}
     for confidence, right in zip(confidences, rights, strict=True):
+        # A confidence of 1 belongs to the last bin, not to one of its own.
         bins.setdefault(min(BINS - 1, int(confidence * BINS)), []).append((confidence, right))
     off = (abs(math.fsum(c for c, _ in held) - sum(right for _, right in held)) for held in bins.values())
     return math.fsum(off) / len(confidences) if confidences else 0.0
@@ -109,6 +110,7 @@ def within_question(votes: Iterable[Logged]) -> float:
     """
     questions: dict[Hashable, tuple[list[float], list[float]]] = {}
     for vote in votes:
+        # False is 0 and True 1, so the two lists are those of the wrong votes and of the right ones.
         questions.setdefault(vote.question, ([], []))[vote.right].append(vote.confidence)
     above, pairs = 0.0, 0
     for wrong, right in questions.values():
@@ -154,6 +156,7 @@ def _newton(odds: Sequence[float], rights: Sequence[bool], fixed: float | None) 
 def _gain(weights: Sequence[float], rights: Sequence[bool]) -> float:
     """Return the mean evidence of a weighted vote over that of a counted one of the same p."""
     p = sum(rights) / len(rights)
+    # The mean of what a vote adds to the odds for the right answer, wrong votes taking as much away.
     counted = (2 * p - 1) * logit(p)
     weighted = math.fsum(w if right else -w for w, right in zip(weights, rights, strict=True)) / len(rights)
     return weighted / counted if counted > 0 else 1.0

@@ -34,6 +34,7 @@ def gated(yes: float, k: int, most: int | None = None) -> Gated:
     accepted = refused = votes = 0.0
     for _ in range(CONTENTIOUS * k if most is None else most):
         votes += sum(leads.values())
+        # Ballots of one lead go on alike, whichever votes led there: so 2k - 1 chances hold them all.
         after: dict[int, float] = {}
         for lead, chance in leads.items():
             after[lead + 1] = after.get(lead + 1, 0.0) + chance * yes

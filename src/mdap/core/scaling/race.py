@@ -99,6 +99,7 @@ def step_failure_bound(p: float, q: float, k: float) -> float:
     of share q_j, wrong results are (q_j/p)^(lead) times as likely as right ones, hence odds of at most
     sum_j (q_j/p)^k <= ((1-p)/q) (q/p)^k. Equal to Eq. 9 where q = 1 - p. Raises VotingCannotHelp for q >= p.
     """
+    # Without wrong votes there are no rivals, and ln((1-p)/q) does not exist.
     if p == 1:
         return 0.0
     odds = math.exp(_log_rivals(p, q) + whole("k", k) * (math.log(q) - math.log(p)))
@@ -121,6 +122,7 @@ def k_min_rivals(p: float, q: float, s: float, t: float) -> int:
 
 def _log_rivals(p: float, q: float) -> float:
     """Return ln((1-p)/q): how many rivals as strong as the commonest the wrong votes can make up."""
+    # With one rival q is 1 - p, which as a float may come out a digit smaller.
     if positive_share("q", q) > (1 - positive_share("p", p)) * (1 + ROUNDING):
         raise UsageError(
             f"q={q!r} is more than 1 - p = {1 - p:g}", remedy="give q as a share of all votes, at most 1 - p"
