@@ -67,7 +67,9 @@ def command_line(words: Sequence[str]) -> int:
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for the life of the process)
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     try:
+        # cyclopts would print and exit by itself; here every error becomes words and a code in one place.
         code = made_app(words)(list(words), exit_on_error=False, print_error=False)
+        # Now, since a full disk or a reader that is gone shows only when the buffer is written.
         sys.stdout.flush()
     except CycloptsError as error:
         _complain(f"error: {error}\nnext:  mdap {_command_of(words)}--help")
@@ -86,11 +88,13 @@ def command_line(words: Sequence[str]) -> int:
         )
         return 1
     except KeyboardInterrupt:
+        # 128 and the number of SIGINT, as shells have it.
         return 130
     except MdapError as error:
         from mdap.cli.exits import failed  # not needed, and so not loaded, where all goes well
 
         return failed(error, verbose="-v" in words or "--verbose" in words, flag=_journal_of(words))
+    # What `--help` and `--version` give back is no code.
     return code if isinstance(code, int) else 0
 
 
@@ -101,6 +105,7 @@ def made_app(words: Sequence[str] = ()) -> App:
         help="Runs long chains of small LLM steps without errors: each step is decided by votes.",
         help_epilogue="Exit codes: 0 done, 1 error, 2 usage, 3 undecided, 4 budget or stopped, 130 interrupted.",
         version=_version,
+        # Docstrings hold brackets and backticks that are no markup.
         help_format="plaintext",
         result_action="return_value",
     )
@@ -108,6 +113,7 @@ def made_app(words: Sequence[str] = ()) -> App:
         if name in words[:1]:
             module, _, function = target.partition(":")
             command = getattr(import_module(f"mdap.cli.{module}"), function)
+            # By place, not by name: what one begins with stands first.
             app.command(command, name=name, help=_unwrapped(command.__doc__), sort_key=place)
         else:
             app.command(f"mdap.cli.{target}", name=name, help=text, sort_key=place)
@@ -133,6 +139,7 @@ def _journal_of(words: Sequence[str]) -> str:
     """Return the flag that names the journal of a command line, as a further command needs it; empty without one."""
     from mdap.cli.options import Place  # not needed, and so not loaded, where all goes well
 
+    # By hand: what cyclopts has parsed is gone with the command that raised the error.
     for place, word in enumerate(words):
         name, sign, value = word.partition("=")
         if name == "--journal":

@@ -28,6 +28,7 @@ from mdap.cli.options import (
 )
 from mdap.cli.tapes import NO_TAPES, Tapes
 
+# For types alone: `mdap ask --help` is to load none of the library.
 if TYPE_CHECKING:
     from mdap.asked import Answer, Inquiry
 
@@ -93,6 +94,7 @@ def ask(
     model: Annotated[str, Parameter(alias="-m", help="Such as openai:gpt-4.1-mini.")],
     file: Annotated[
         str | None,
+        # A hyphen alone is standard input; cyclopts would take it for a flag that lacks its name.
         Parameter(alias="-f", allow_leading_hyphen=True, help="File that holds the prompt; - is standard input."),
     ] = None,
     shape: Shape = ANY_TEXT,
@@ -141,6 +143,7 @@ def _inquiry(prompt: str, shape: Shape, votes: Votes) -> Inquiry:
     from mdap.tasks.question import imported
 
     if votes.p is not None:
+        # Now, though it is used at the end: a p that voting cannot help is to be told before a call is paid for.
         helpful(votes.p)
     return asked.prepare(
         prompt,
@@ -156,6 +159,7 @@ def _inquiry(prompt: str, shape: Shape, votes: Votes) -> Inquiry:
 def _taped(key: str | None, tapes: Tapes) -> str | None:
     """Let the calls of a model that groups the answers go to the same cassette."""
     kind, _, model = (key or "").partition(":")
+    # Nothing else in a key makes calls.
     return f"judged:{tapes.into(model)}" if kind == "judged" and model else key
 
 
@@ -181,6 +185,7 @@ def read_schema(path: Path) -> dict[str, Any]:
     from mdap.core.strictjson import read_json
 
     try:
+        # As strictly as replies are read: of a name that stands twice one half would be lost without a word.
         found: dict[str, Any] = read_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, RedFlag) as error:
         raise UsageError(f"no JSON Schema can be read from {path}: {error}", remedy="name a JSON file") from None
@@ -197,9 +202,11 @@ def _report(answer: Answer, *, json: bool, quiet: bool) -> None:
         print_json(shown)
     elif answer.decided:
         value = shown["answer"]
+        # A text stands as it is: quotation marks would be no part of the answer.
         print_json(value) if not isinstance(value, str) else print(value)
     if answer.judged is not None and not quiet:
         say(f"note:  {answer.judged['model']} grouped the answers: this is no proof, and no k makes it one")
     truncated = answer.flags.get("truncated", 0)
+    # Where an answer has won all the same, they did no harm.
     if truncated and not answer.decided:
         say(f"note:  {truncated} of {answer.samples} replies were truncated: raise --max-tokens")

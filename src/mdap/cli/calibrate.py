@@ -67,6 +67,7 @@ class ByBatch:
             negative="", group=BATCHES, show_default=False, help="Send calls by batches: half the price, within a day."
         ),
     ] = False
+    # Of 26 hours: providers promise a day, and two hours are for those that come late.
     batch_wait: Annotated[
         float, Parameter(group=BATCHES, help="Seconds to wait for a batch; the same command then goes on with it.")
     ] = 93_600.0
@@ -89,6 +90,7 @@ class ByBatch:
         from mdap.calibrating import Batching
         from mdap.models.submissions import Patience
 
+        # A calibration has no journal, so the list stands where that of a run is by default.
         file = self.batch_file or USUAL_PLACE.path.with_name("batches.jsonl")
         return Batching(file, self.batch_anew, Patience(limit=self.batch_wait))
 
@@ -142,10 +144,12 @@ def calibrate(
                 on_event=count,
                 **options,
             )
+    # Not an error: the batch goes on at the provider's, and so does the same command.
     except Stop as stop:
         say(f"stopped: {stop.message}")
         say(f"next:  {stop.remedy}")
         return CODES["stopped"]
+    # Before it is shown: what was paid for must not depend on whether anybody reads on.
     if aim.output is not None:
         _save(made, aim.output)
     _print(made, json=json)
@@ -182,6 +186,7 @@ def _ended(made: Calibration, output: Path | None, fixed: Fixed) -> int:
             say(f"refused: {found.model}: {found.verdict.refusal}")
         if found.stopped:
             say(f"budget: {found.model}: {found.stopped}")
+    # One that votes can help is enough to begin a run with.
     helped = next((found for found in made.models if not found.verdict.refusal), None)
     if helped is None:
         say("next:  change the prompt, the model or the steps, or add an oracle; a larger k makes it worse")
@@ -251,15 +256,18 @@ def _shown(total: int, *, verbose: int, quiet: bool) -> Iterator[Callable[[Event
     from mdap.cli.progress import logged
     from mdap.core.events import Called
 
+    # Standard output is for the report alone.
     console = Console(stderr=True)
     columns = (TextColumn("calls"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         logged(console, verbose),
+        # In a file each state of a bar would be a line of its own.
         Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar,
     ):
         line = bar.add_task("calls", total=total)
 
         def _count(event: Event) -> None:
+            # A call has ended: `change` is that of how many are in flight.
             if type(event) is Called and event.change < 0:
                 bar.advance(line)
 

@@ -89,6 +89,7 @@ def _kind_rows(kind: Kind, kinds: int) -> list[tuple[str, str | Text]]:
         took = kind.latency
         rows.append(("latency", f"median {took.median:.3g} s, p90 {took.p90:.3g} s, sigma {took.sigma:.2f}"))
     if kind.timing is not None:
+        # Divided by the number of kinds, for with more of them more seem timed by chance (Bonferroni).
         rows.append(("and truth", _timed(kind, LEVEL / kinds)))
     return [(f"{name} ({kind.name})" if kinds > 1 and kind.name else name, text) for name, text in rows]
 
@@ -105,6 +106,7 @@ def _piled(clustering: Clustering, what: str) -> str:
         return f"no {what} to look at again"
     seen = f"{clustering.hits:,} of {clustering.trials:,} on the {clustering.states:,} steps drawn again"
     if clustering.found:
+        # A p-value can be smaller than any float; "below 0" would be a claim that nobody can make.
         return f"{seen}: {what} pile up on few steps (p-value below {max(clustering.p_value, 1e-300):.1g})"
     return f"{seen}: no sign that {what} pile up (p-value {clustering.p_value:.2g})"
 
@@ -128,6 +130,7 @@ def _weighing_rows(model: ModelCalibration, made: Weighing, target: float) -> li
     )
     if not made.worth:
         return [("weights", f"not worth it: {made.reason}"), ("", figures if made.scale else "count votes instead")]
+    # The weights hold for the source that the samples had, and only the fingerprint says which that was.
     source = msgspec.json.decode(model.fingerprint["settings"])["confidence"]
     return [("weights", f"worth it: --rule {log_odds_spec(made, target)} --confidence {source}"), ("", figures)]
 
@@ -139,6 +142,7 @@ def log_odds_spec(made: Weighing, target: float) -> str:
 
 def _verdict_rows(model: ModelCalibration, made: Calibration) -> list[tuple[str, str | Text]]:
     verdict = model.verdict
+    # Where there is a k, both of these are there.
     assert verdict.projection is not None
     assert verdict.unseen is not None
     marked = ", from ln(p/q): p is 0.5 or less, and wrong answers are rarer than the right one" * verdict.by_rivals
@@ -150,6 +154,7 @@ def _verdict_rows(model: ModelCalibration, made: Calibration) -> list[tuple[str,
     ]
     amount = model.usd
     if amount is not None:
+        # Behind k, its second line, and success, votes, calls and tokens: money stands next to what it pays for.
         rows.insert(6, ("USD", f"{amount.value:,.2f} ({amount.low:,.2f} to {amount.high:,.2f})"))
     if model.stopped:
         rows.append(("stopped", model.stopped))
@@ -205,6 +210,7 @@ def compared(head: RunHead, steps: int, undecided: Sequence[int], calibration: C
     """
     fitting = calibration.fitting(head.fingerprint)
     judged = rule_named(head.rule)
+    # Of this rule alone is it known how many steps each further vote decides.
     predicted = list(rounds(fitting.kinds, judged.k, steps)) if isinstance(judged, AheadByK) and steps else []
     if not predicted:
         raise UsageError(
@@ -213,6 +219,7 @@ def compared(head: RunHead, steps: int, undecided: Sequence[int], calibration: C
         )
     rows = []
     for row in predicted:
+        # Behind its end no step was left open.
         seen = undecided[row.votes - 1] if row.votes <= len(undecided) else 0
         place = "inside" if row.low <= seen <= row.high else "hard steps" if seen <= row.if_hard else "outside"
         rows.append({**msgspec.structs.asdict(row), "seen": seen, "place": "below" if seen < row.low else place})

@@ -91,6 +91,7 @@ class Carried:
 class Asked:
     """What is asked for by all three commands."""
 
+    # None throughout, not the defaults of the library: what was not typed may stand in the settings of IgniteUI MAKER.
     batch_size: Annotated[_Whole, Parameter(help="Steps of a proposal or a change. [default: 2]", converter=whole)] = (
         None
     )
@@ -112,6 +113,7 @@ class Asked:
 Prompt = Annotated[str | None, Parameter(help="What is to be done.")]
 File = Annotated[
     str | None,
+    # A hyphen alone is standard input; cyclopts would take it for a flag that lacks its name.
     Parameter(alias="-f", allow_leading_hyphen=True, help="File that holds the prompt; - is standard input."),
 ]
 Model = Annotated[str | None, Parameter(alias="-m", group=_ROLES, help="Who plays every role without a model.")]
@@ -219,16 +221,20 @@ def resume_doing(onward: Onward) -> int:
 
     origin = onward.origin
     brief = dict(origin["brief"])
+    # The journal holds the name of the check and not its code; the one that ships can be found again by it.
     if brief["check_step"] not in ("", not_atomic.__qualname__):
         raise UsageError(
             f"steps of {onward.run} are checked by {brief['check_step']}, which the journal does not hold",
             remedy=f"go on with it where it was begun: mdap.{onward.kind}(..., run={onward.run!r})",
         )
     brief["check_step"] = not_atomic if brief["check_step"] else None
+    # A brief holds the defaults of what this kind of run has no use for, which would be refused as options.
     brief = {name: value for name, value in brief.items() if name not in FOREIGN[onward.kind]}
     models = {name: model for name, model in origin["models"].items() if model is not None}
     model = onward.model or models.pop("model", None)
+    # With a model that is said anew, the old one is still among them.
     roles = {name: with_base_url(spec, onward.base_url) for name, spec in models.items() if name != "model"}
+    # In this order, since what is said anew comes before what was.
     options = {**brief, **onward.options, **roles, "run": onward.run}
     begin = _beginning(onward.kind, origin["prompt"], model, onward.base_url, options, origin["steps"])
     return _drive(begin, onward.place, json=onward.json, verbose=onward.verbose, quiet=onward.quiet)
@@ -263,6 +269,7 @@ def _with_executor(kind: str, model: str | None, base_url: str | None, options: 
     settings = found.options(kind, models=model is None)
     for name in [name for name in settings if name.endswith("_model")]:
         settings[name] = with_base_url(settings[name], base_url)
+    # What was typed stands last, and so holds.
     return settings | options
 
 
@@ -318,6 +325,7 @@ def _read(path: Path, what: str) -> str:
     from mdap.core.errors import UsageError
 
     try:
+        # Not read_text, which makes all line ends alike: a state is what stands in the file, to the byte.
         return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{what} cannot be read from {path}: {error}", remedy="name a UTF-8 text file") from None
@@ -349,6 +357,7 @@ def _drive(begin: _Begin, place: Place, *, json: bool, verbose: int, quiet: bool
             _print_left(journal, begun, json=json)
             say(f"interrupted; go on with `mdap resume {begun[0]}{place.flag}`" if begun else "interrupted")
             return CODES["interrupted"]
+        # An end that has a name: what was made until then is told like any other result.
         except Rejected as error:
             outcome = error.partial
         except MdapError:
@@ -388,6 +397,7 @@ def _report(outcome: Plan | Execution, *, json: bool) -> None:
         if json:
             print_json(outcome.to_dict())
         elif outcome.status == "done":
+            # A plan has its own form in writing; an execution has a state.
             written = getattr(outcome, "json", None)
             state = written if written is not None else outcome.state  # type: ignore[union-attr]
             if not isinstance(state, str):

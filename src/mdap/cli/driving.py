@@ -67,6 +67,7 @@ def drive(
         except asyncio.CancelledError:
             return _interrupted(journal, begun, place, json=json)
         except MdapError as error:
+            # Without a run nothing is to be gone on with: an error like that of any command.
             if not begun:
                 raise
             return _broken(journal, begun[0], error, place, json=json, verbose=verbose)
@@ -93,8 +94,10 @@ def until_stopped(work: Coroutine[Any, Any, T], line: Line, place: Place) -> T:
                 os.write(2, b"\nquit at once; what was durable is kept: see `mdap runs%s`\n" % place.flag.encode())
                 os._exit(CODES["interrupted"])
             line.is_stopping = True
+            # Threadsafe although it is the same thread: nothing else wakes a loop that sleeps until something arrives.
             loop.call_soon_threadsafe(task.cancel)
 
+        # Within the task, since asyncio.run has put a handler of its own for SIGINT around it.
         with _signals(_stop):
             return await work
 
@@ -119,6 +122,7 @@ def _ended(result: Result, place: Place, *, quiet: bool) -> int:
         say(_durable(result.book.steps, result.head.total))
     for hint in hints(result, place.flag) if not quiet else ():
         say(f"note:  {hint}")
+    # The settings in force: a resume that changed some has written its own into the book.
     for command in ways_on(result.run, result.book, result.book.settings or result.head.settings, place.flag):
         say(f"next:  {command}")
     return CODES[result.status]

@@ -71,6 +71,7 @@ def estimate(
     *,
     p: Annotated[float | None, Parameter(help="Probability that a vote is right; a run needs it.")] = None,
     steps: Annotated[
+        # A float for the sake of 1e6; `count` refuses what is not whole.
         float | None, Parameter(alias="--s", metavar="COUNT", help="Steps of the run, or of the plan.", converter=count)
     ] = None,
     v: Annotated[float, Parameter(help="Probability that a sample is a vote, not flagged.")] = 1.0,
@@ -105,6 +106,7 @@ def estimate(
     else:
         made = _of_agent(p, v, k, call, of_plan)
     print_json(msgspec.to_builtins(made)) if json else _print(made)
+    # The code of a budget that ran out, whether that is found out before or on the way.
     return 4 if isinstance(made.affordable, Unaffordable) else 0
 
 
@@ -124,6 +126,7 @@ def _print(made: Estimate | PlannedEstimate) -> None:
 def _needed(name: str, value: float | None) -> float:
     from mdap.core.errors import UsageError
 
+    # Needed for some estimates alone, so that the parser cannot ask for it.
     if value is None:
         raise UsageError(f"this estimate needs --{name}", remedy="see: mdap estimate --help")
     return value
@@ -154,6 +157,7 @@ def _of_plan(steps: float, p: float | None, v: float, k: int | None, call: Call,
 
     return estimate_plan(
         steps,
+        # The default of `mdap plan`.
         k=10 if k is None else k,
         batch_size=of_plan.batch_size,
         p=p,
@@ -168,6 +172,7 @@ def _of_agent(p: float | None, v: float, k: int | None, call: Call, of_plan: OfP
     from mdap.core.estimate_plans import estimate_agent
 
     return estimate_agent(
+        # The default of `mdap solve`.
         k=3 if k is None else k,
         depth=of_plan.depth,
         fan_out=of_plan.fan_out,

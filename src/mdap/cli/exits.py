@@ -37,6 +37,7 @@ def failed(error: MdapError, *, verbose: bool = False, run: str = "", flag: str 
     The commands in it name the run, and the journal by `flag`, where it is not the default one. What is no error of
     mdap is a bug: Python itself then shows the traceback and ends with 1.
     """
+    # The text may be that of a user's own code, which has read a key from here.
     keep_secret(secrets_in(os.environ))
     if verbose:
         print(redacted("".join(traceback.format_exception(error))), end="", file=sys.stderr)
@@ -49,6 +50,7 @@ def say_error(error: MdapError, run: str = "", flag: str = "") -> None:
     say(f"error: {addressed(error.message, run, flag)}")
     cause = error.__cause__
     if cause is not None and not isinstance(cause, MdapError):
+        # The innermost frame, where it was raised. A slice, for an error that was made and never raised has no frame.
         for frame in traceback.extract_tb(cause.__traceback__)[-1:]:
             say(f"  at:  {frame.filename}, line {frame.lineno}, in {frame.name}")
     if error.remedy:
@@ -90,17 +92,20 @@ def ways_on(run: str, book: Book, settings: Mapping[str, Any], flag: str = "") -
     named = _RAISING.findall(addressed(reason, run, flag))
     if named:
         return named
+    # The reason of an undecided run begins with its step.
     step = re.match(r"step (\d+)", reason)
     looks = [f"mdap show {run} --step {step[1]}{flag}"] if book.status == "undecided" and step else []
     # What the run was stopped by, as its reason names it; a limit that nobody had set is doubled from where it was met.
     raised = next((name for name in re.findall(r"--([a-z-]+)", reason) if name.replace("-", "_") in CHANGEABLE), None)
     now = settings.get(raised.replace("-", "_")) if raised else None
     now = book.steps if raised == "max-steps" and now is None else now
+    # A switch is given by its name alone.
     larger = "" if now is None else f" --{raised}" if isinstance(now, bool) else f" --{raised} {_doubled(now)}"
     return [*looks, f"mdap resume {run}{larger}{flag}"]
 
 
 def _doubled(now: Any) -> str:
     if isinstance(now, str):  # USD, as exact as they were given
+        # Twice nothing is nothing, and a run would stop where it is.
         return f"{2 * Decimal(now) or 1:f}"
     return f"{max(1, 2 * now)}"

@@ -33,6 +33,7 @@ def inbox(
     from mdap.inbox import waiting
 
     listed: list[Waiting] = []
+    # No journal is an empty inbox; a run that is asked for by its name is missed.
     if place.path.exists() or run is not None:
         with opened(place) as journal:
             listed = list(waiting(journal, run and journal.head(run).id))
@@ -66,8 +67,11 @@ def _print(found: Waiting, place: Place) -> None:
     for candidate in found.candidates:
         answer = _compact(candidate.action)
         console.print(pairs([(candidate.key, f"{candidate.votes} votes: {answer}")]))
+    # Offered, never taken: a plurality is decided for by nobody but a person.
     said = [f" --accept {found.candidates[0].key}" if found.candidates else " --override FILE"]
+    # Whether the call was made nobody here knows, so both ways are shown.
     for words in (" --retry", " --outcome FILE") if found.call else said:
+        # Unbroken, whatever the width: a command is there to be copied.
         console.print(f"  next: mdap resolve {found.run} {found.step}{row}{words}{place.flag}", soft_wrap=True)
 
 

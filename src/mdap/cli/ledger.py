@@ -40,6 +40,7 @@ def ledger(
     with opened(place) as journal:
         head = journal.head(run)
         attempts = list(journal.attempts(head.id))
+        # A run that drew nothing has no calls to list, and nothing is wrong with that.
         if not attempts and journal.history(head.id).book.totals.samples:
             raise UsageError(
                 f"run {head.id} lists no calls", remedy="start a run with --record samples: `mdap run --help`"
@@ -86,14 +87,19 @@ def compared(attempts: Iterable[Attempt], log: Iterable[Call]) -> dict[str, Any]
     """
     attempts = list(attempts)
     ours = _by_id((attempt.id, attempt.tokens_in, attempt.tokens_out) for attempt in attempts if not attempt.failure)
+    # All others were refused with a status, which is no answer on either side.
     calls = [call for call in log if call.status in (0, 200)]
     theirs = _by_id(
-        (call.id, call.tokens_in, call.tokens_out) for call in calls if call.status == 200 and not call.lost
+        # What was lost on the way has an id that no client has read.
+        (call.id, call.tokens_in, call.tokens_out)
+        for call in calls
+        if call.status == 200 and not call.lost
     )
     unknown = sum(attempt.is_unknown for attempt in attempts)
     differ = sorted(id for id in ours.keys() & theirs.keys() if ours[id] != theirs[id])
     absent = sorted(ours.keys() - theirs.keys())
     lost = sum(call.lost for call in calls) + len(theirs.keys() - ours.keys())
+    # At most, for an unknown call may have been given up before it reached the server.
     agrees = not differ and not absent and lost <= unknown
     return {"agrees": agrees, "matched": len(ours) - len(absent) - len(differ)} | {
         "differ": differ,
@@ -116,6 +122,7 @@ def _by_id(calls: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int]]:
 def _print(told: dict[str, Any], attempts: Iterable[Attempt]) -> None:
     from rich.console import Console
 
+    # Ids are a server's own text: brackets in them are no markup.
     console = Console(highlight=False, markup=False, emoji=False)
     for attempt in attempts:
         at = f"step {attempt.step} slot {attempt.slot}" + (f" redraw {attempt.redraw}" if attempt.redraw else "")

@@ -99,7 +99,9 @@ def map(
     """
     from mdap.cli.base_url import with_base_url
 
+    # Absolute, since a resume may be typed in another folder.
     words = {**vars(making), **vars(shape), "output": output and output.absolute(), "file": file.absolute()}
+    # As texts: they go into the journal, and are held against those of a later command.
     origin = {name: None if value is None else str(value) for name, value in words.items()}
     asked = {"k": k, "rule": rule, "calibration": calibration, **money.options, **given(changeable), **given(fixed)}
     asked |= tools.given
@@ -208,6 +210,7 @@ class OfLines:
         """Return the task; raises RedFlag for what is no JSON."""
         from mdap.core.strictjson import read_json
 
+        # Here and not where lines are read: one that is no JSON is the error of its own row.
         return self._make(read_json(line.decode()))
 
 
@@ -240,6 +243,7 @@ class Lines:
         self.path = path
         try:
             with path.open("rb") as file:
+                # Counted once and read anew when needed, so that a file of any length is not held in memory.
                 self._count = sum(1 for line in file if line.strip())
         except OSError as error:
             from mdap.core.errors import UsageError
@@ -276,6 +280,7 @@ def _drive(
 
     if json and origin["output"] is None:
         raise UsageError("--json prints figures, and standard output has the rows", remedy="name an --output")
+    # Before the journal is opened: what is wrong with the rows leaves nothing behind.
     factory, lines = factory_of(origin), Lines(Path(origin["file"]))
     progress = RowProgress()
     with closing(open_journal(place.path)) as journal:
@@ -324,6 +329,7 @@ def _watched(
         return None
     except MdapError as error:
         if progress.run:
+            # Whoever raised it could not know which run it was.
             error.remedy = addressed(error.remedy, progress.run)
             say(f"what was decided is kept; then go on with `mdap resume {progress.run}{place.flag}`")
         raise
@@ -341,6 +347,7 @@ def _newest(heads: list[RunHead], origin: dict[str, Any], model: str) -> str:
     from mdap.rowio import ORIGIN
 
     for head in reversed(heads):
+        # Where rows were written to is no part of what was asked.
         if head.settings.get(ORIGIN, {}) | {"output": None} == origin | {"output": None} and head.model == model:
             return head.id
     raise UsageError(

@@ -26,6 +26,7 @@ class RowProgress(Progress):
         """Fold one event in."""
         if isinstance(event, RowSettled):
             self.steps += 1
+        # What the line counts as steps are rows here; of a row's steps only votes and samples are added.
         elif isinstance(event, StepDecided):
             self.samples += event.totals.samples
             self.votes += event.totals.votes
@@ -49,6 +50,7 @@ def report(result: Mapped, place: Place, ways: Sequence[str], *, json: bool, qui
         say(f"{result.status}: {addressed(result.reason, result.run, place.flag)}")
     if result.counts.get("undecided"):
         say(f"next:  mdap inbox{place.flag}")
+    # A plain resume would find nothing left to ask.
     if result.status in ("undecided", "error"):
         say(f"next:  mdap resume {result.run} --retry-failed{place.flag}")
     else:

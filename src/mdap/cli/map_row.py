@@ -27,10 +27,12 @@ def row_of(journal: Journal, head: RunHead, row: int, step: int | None = None) -
 
     A step has kind, action and votes, the winner's first; one that is open has no action. `samples` are those recorded.
     """
+    # They come from this row on to the last, and in order: the next row ends it.
     entries = takewhile(lambda entry: entry.item == row, journal.row_decisions(head.id, row))
     steps = [_decided(journal, head.id, row, entry.decided) for entry in entries]
     ended = next((one for one in journal.row_ends(head.id, row) if one.item == row), None)
     ballot = None if ended is None or ended.status == "done" else ended.ballot
+    # A ballot that is still kept may be of a step that was decided since.
     if ballot is not None and ballot.step == len(steps):
         counts = Counter(vote.key for _, vote in ballot.votes)
         open_step = {"step": ballot.step, "kind": ballot.kind, "votes": sorted(counts.values(), reverse=True)}

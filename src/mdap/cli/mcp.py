@@ -84,6 +84,7 @@ def mcp(
         if absent in ("mdap", ""):
             raise
         raise UsageError(f"mdap mcp needs {absent}", remedy="pip install 'mdap[mcp]'") from None
+    # All of that stays as long as the process, so later collections pass over it.
     gc.freeze()
     gc.enable()
     serving.log_to_stderr(verbose)
@@ -105,6 +106,7 @@ def _allowed(
 
     for task in tasks or ():
         imported(task)
+    # `client` stands for whoever calls: it is made for each run, and cannot be made here.
     for spec in [*(models or ()), *([model] if model not in (None, "client") else [])]:
         as_model(spec)
     return Allowed(tuple(tasks or ()), tuple(models or ()), model, planning)

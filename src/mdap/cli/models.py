@@ -25,9 +25,11 @@ def models(
 
     if model is not None:
         server, _, name = model.partition(":")
+        # Behind a comma stand options of a spec, which say nothing of the model.
         rows = [_row(server, name.partition(",")[0], profile_of(server, name.partition(",")[0]))]
     else:
         rows = [_row(family.vendor, family.name, family.profile) for family in FAMILIES]
+        # A name of no family, so that the profile is that of the server itself.
         rows += [_row(name, "others", profile_of(name, "...")) for name in SERVERS]
     if json:
         print_json(rows)
@@ -49,6 +51,7 @@ def _row(server: str, name: str, profile: Any) -> dict[str, Any]:
         "models": name,
         "base_url": kind.base_url,
         "keys": list(kind.keys),
+        # Whether there is one, never what it is.
         "has_key": any(os.environ.get(key) for key in kind.keys),
         **msgspec.to_builtins(profile),
         "variety": profile.variety,

@@ -14,6 +14,7 @@ from cyclopts import Group, Parameter, Token
 from mdap.core.settings import Settings
 
 DEFAULT_JOURNAL = Path(".mdap") / "runs.db"
+# In the folder that one is in, as the journal is.
 PRICES_FILE = Path("prices.toml")
 
 
@@ -51,6 +52,7 @@ def _setting(name: str, text: str, group: Group, metavar: str | None = None, ali
 
     What is not given is not passed on: a model may prescribe its own temperatures, and a resume keeps what it has.
     """
+    # From the settings themselves, so that help cannot promise another default than the one that holds.
     default = getattr(Settings(), name)
     shown = "none" if name in _NONE else "no limit" if default is None else default
     shown = f"{shown:g}" if isinstance(shown, float) else shown
@@ -60,6 +62,7 @@ def _setting(name: str, text: str, group: Group, metavar: str | None = None, ali
         metavar=metavar,
         show_choices=metavar is None,
         alias=alias,
+        # Annotations are text there, and that of a whole number that may be left out begins so, too.
         converter=whole if Settings.__annotations__[name].startswith("int") else None,
         # Off is what a flag is that is not given.
         negative="" if isinstance(default, bool | tuple) else None,
@@ -68,6 +71,7 @@ def _setting(name: str, text: str, group: Group, metavar: str | None = None, ali
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+# The star stands for no name: each field is a flag of the command itself, and not one of --changeable.
 class Changeable:
     """The settings that a resume may change; None: not given."""
 
@@ -81,6 +85,7 @@ class Changeable:
     budget_tokens: Annotated[int | None, _setting("budget_tokens", "Tokens of the whole run.", BUDGETS)] = None
     budget_seconds: Annotated[float | None, _setting("budget_seconds", "Seconds of the whole run.", BUDGETS)] = None
     budget_usd: Annotated[
+        # As text, since an amount of money must not go through a float.
         str | None, _setting("budget_usd", "USD of the whole run, such as 2.50: needs a price.", BUDGETS, "USD")
     ] = None
     requests_per_minute: Annotated[
@@ -156,6 +161,7 @@ class Draws:
         Parameter(name="--flags", help="Which red flags there are. [default: paper]", group=DRAWS),
     ] = None
     first_temperature: Annotated[
+        # A word for "send none", since None says that the flag was not given.
         float | Literal["none"] | None,
         _setting("first_temperature", "Temperature of a step's first draw; none: send none.", DRAWS, _HEAT),
     ] = None
@@ -210,6 +216,7 @@ class OfChain(Changeable):
 class Limits(Changeable):
     """The settings that a resume may change, but for those of a single chain of steps."""
 
+    # Not parsed, and so not shown: runs of branches take all other settings, but are no chain to be led ahead.
     max_steps: Annotated[int | None, Parameter(parse=False)] = None
     lookahead: Annotated[int | None, Parameter(parse=False)] = None
     draft: Annotated[str | None, Parameter(parse=False)] = None
@@ -264,11 +271,13 @@ class Place:
     @property
     def path(self) -> Path:
         """The file."""
+        # A variable that is set to nothing names no file either.
         return self.journal or Path(os.environ.get("MDAP_JOURNAL") or DEFAULT_JOURNAL)
 
     @property
     def flag(self) -> str:
         """What a command to be typed next must have at its end to find the same file."""
+        # Only for the flag: a variable is still set when the next command is typed.
         return f" --journal {_quoted(str(self.journal))}" if self.journal else ""
 
 

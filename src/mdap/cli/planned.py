@@ -73,6 +73,7 @@ def resume_planned(
             f"{head.id} was begun by a program, which alone has its branches",
             remedy=f"go on with it there: mdap.planned.conducting(..., run={head.id!r})",
         )
+    # By name, for these commands import what stands here: imported above, they would close a ring.
     module, _, name = RESUMERS[kind].partition(":")
     go_on = getattr(import_module(module), name)
     code: int = go_on(
@@ -119,6 +120,7 @@ def show_planned(run: str, step: int | None, row: int | None, place: Place, *, j
         if not decided and not left and (step is not None or row is not None):
             raise UsageError(f"no such step of {head.id} was asked", remedy=f"mdap show {head.id}{place.flag}")
         samples: dict[tuple[int, int], list[Sample]] = {}
+        # Those of all steps together would be most of the journal.
         if step is not None:
             for item in {*(made.item for made in decided), *(one.item for one in left)}:
                 samples[item, step] = samples_of(journal, head.id, item, step)

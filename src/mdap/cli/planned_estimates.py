@@ -6,7 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mdap.cli.report import pairs, plain_console
-from mdap.core.estimate_plans import Calls, PlannedEstimate
+from mdap.core.agent_calls import Calls
+from mdap.core.estimate_plans import PlannedEstimate
 from mdap.core.scaling import Unaffordable
 
 

@@ -36,6 +36,7 @@ def probe(
 
     asked = _made(model, base_url)
     if not quiet:
+        # A short prompt has some 30 tokens; two calls carry the padding, with about four characters a token.
         tokens = (probing.CALLS - 2) * 30 + 2 * (len(probing.PADDING) // 4)
         say(
             f"{asked.spec}: {probing.CALLS} calls, {probing.MOST_CALLS} at the most: about {tokens:,} tokens in, "
@@ -44,11 +45,13 @@ def probe(
 
     async def _probed() -> Report:
         try:
+            # Closed within the same loop, to which its connections belong.
             return await probing.probe(asked)
         finally:
             await asked.close()
 
     report = asyncio.run(_probed())
+    # Before it is shown: the calls are paid for, whoever reads on.
     if output is not None:
         _save(report, output)
     if json:

@@ -35,6 +35,7 @@ class Line:
         progress, speed = self._progress, self._speed()
         if self.is_stopping:
             return Text("stopping; Ctrl-C again quits at once", style="yellow", no_wrap=True)
+        # Votes are counted from the beginning of this part of a run, and so steps must be.
         decided = progress.steps - progress.begun
         votes = f"{progress.votes / decided:.2f}" if decided else "-"
         left = _left(progress, speed)
@@ -56,6 +57,7 @@ class Line:
     def _speed(self) -> float:
         now, steps = self._now(), self._progress.steps
         self._seen.append((now, steps))
+        # It never runs empty: what was put in just now is not old.
         while now - self._seen[0][0] > WINDOW_S:
             self._seen.popleft()
         began, before = self._seen[0]
@@ -68,6 +70,7 @@ def _fitting(parts: list[str], between: str, width: int) -> str:
         if len(between.join(filter(None, parts))) < width:
             break
         parts[least] = ""
+    # One column stays free: a line as wide as the terminal would make some of them wrap.
     return between.join(filter(None, parts))[: width - 1]
 
 
@@ -103,6 +106,7 @@ def shown(line: Line, *, verbose: int, quiet: bool) -> Iterator[None]:
             get_renderable=lambda: line.text(console.width),
             refresh_per_second=REFRESHES,
             transient=True,
+            # A result goes out as it is; rich would take it for text of its own.
             redirect_stdout=False,
             redirect_stderr=False,
         ):
@@ -121,6 +125,7 @@ def logged(console: Console, verbose: int) -> Iterator[None]:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("mdap")
+    # Put back at the end, since a process may run more than one command.
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if verbose > 1 else logging.INFO)

@@ -83,6 +83,7 @@ def listed_acts(acts: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _wrong(result: Result) -> list[tuple[str, str | Text]]:
+    # Absent where the task has no answers: what nobody can tell is not zero.
     figures = result.to_dict()
     if "wrong" not in figures:
         return []
@@ -217,6 +218,7 @@ def letter(candidate: int) -> str:
     name = ""
     while candidate >= 0:
         name = chr(ord("A") + candidate % 26) + name
+        # Less one, for these names have no zero: AA follows on Z.
         candidate = candidate // 26 - 1
     return name
 
@@ -312,6 +314,7 @@ _UNITS = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
 
 
 def _large(count: float) -> str:
+    # Beyond that a float has hardly any digits left that are true.
     return f"{count:,.0f}" if count < 1e15 else f"{count:.4g}"
 
 

@@ -90,7 +90,9 @@ def resolve(
             k=word.k,
             skip=word.skip,
             retry=word.retry,
+            # ABSENT and not None, for a tool may have returned null.
             outcome=ABSENT if word.outcome is None else _read(word.outcome),
+            # Only an answer of one's own has yet to be checked; candidates were when they were votes.
             view=None if move is None else _view(journal, head.id, row),
         )
     where = "" if row is None else f" of row {row}"
@@ -132,6 +134,7 @@ def _view(journal: Journal, run: str, row: int | None) -> TaskView | None:
 
     head = journal.head(run)
     if row is None:
+        # With the state that it began in, since a spec does not hold all that makes some tasks.
         return TaskView(readable(restored(head.task, journal.snapshot(run, 0).state), head.fingerprint))
     if is_planned(head):
         return None

@@ -100,6 +100,7 @@ def run(
         json=json,
         verbose=verbose,
         quiet=quiet,
+        # Named without a cassette: the command is about calls that are yet to be made.
         note=_assumed(task, with_base_url(model, base_url))
         if k is None and rule is None and calibration is None
         else "",
@@ -181,6 +182,7 @@ def _going_on(
 
     def _start(journal: Any, observers: list[Callable[[Any], None]]) -> Coroutine[Any, Any, Any]:
         chosen = model
+        # Else None, which leaves the run with the model that it has.
         if base_url is not None or tapes.is_given:
             chosen = tapes.into(with_base_url(model or journal.head(run).model, base_url))
         return api.resume(run, journal=journal, model=chosen, on_event=observers, **settings)
@@ -192,6 +194,7 @@ def _refuse(run: str, what: str, flags: dict[str, Any]) -> None:
     """Raise UsageError for a flag that was given and means nothing to a run of this sort."""
     from mdap.core.errors import UsageError
 
+    # Refused and not ignored: whoever gave a flag would believe that it holds.
     wrong = [name for name, value in flags.items() if value]
     if wrong:
         raise UsageError(f"{run} is {what}: {wrong[0]} is not for it", remedy=f"leave {wrong[0]} out")

@@ -19,6 +19,7 @@ def runs(*, place: Place = USUAL_PLACE, json: Json = False) -> int:
     from mdap.result import standing
 
     listed: list[dict[str, Any]] = []
+    # No journal is an empty list, on which no script has to stumble.
     if place.path.exists():
         with opened(place) as journal:
             listed = [_row(standing(journal, head.id)) for head in journal.heads()]
@@ -26,6 +27,7 @@ def runs(*, place: Place = USUAL_PLACE, json: Json = False) -> int:
         print_json(listed)
     elif listed:
         print_runs(listed)
+        # The newest alone: it is the one that somebody has most likely just broken off.
         for row in [row for row in listed if row["status"] == "interrupted"][-1:]:
             say(f"next:  mdap resume {row['run']}{place.flag}")
     else:
@@ -40,6 +42,7 @@ def _row(history: History) -> dict[str, Any]:
         "created": head.created,
         "task": head.task,
         "model": head.model,
+        # The rule in force: a resume whose changes were accepted has begun an epoch.
         "rule": book.epochs[-1][1]["rule"] if book.epochs else head.rule,
         "status": book.status,
         "reason": book.reason,

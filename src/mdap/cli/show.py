@@ -57,6 +57,7 @@ def _say_ways_on(result: Result, place: Place) -> None:
     from mdap.cli.exits import say, ways_on
     from mdap.core.remedy import addressed
 
+    # One that is running is in the hands of another process.
     if result.status in ("done", "running"):
         return
     say(f"{result.status}: {addressed(result.reason, result.run, place.flag)}")

@@ -113,6 +113,7 @@ Task = Annotated[
     str | None, Parameter(help="What is to be solved: words, or a task that is a problem, such as multiplication:5.")
 ]
 File = Annotated[
+    # A hyphen alone is standard input; cyclopts would take it for a flag that lacks its name.
     str | None, Parameter(alias="-f", allow_leading_hyphen=True, help="File that holds the task; - is standard input.")
 ]
 Model = Annotated[str | None, Parameter(alias="-m", group=_ROLES, help="Who plays every role without a model.")]
@@ -165,6 +166,7 @@ def resume_solving(onward: Onward) -> int:
             f"{onward.run} was begun with {own[0].removeprefix('own:')}, a function, which the journal does not hold",
             remedy=f"go on with it where it was begun: agent.resume({onward.run!r})",
         )
+    # `mdap resume` has the flags of all sorts of runs, and does not know yet of which one this is.
     unknown = onward.options.keys() & {"restarts", "attempts"}
     if unknown:
         raise UsageError(f"{min(unknown)} is for plans", remedy="a task that is divided has --rounds")
@@ -188,6 +190,7 @@ def _beginning(task: str, model: str | None, options: dict[str, Any], run: str |
     agent = Agent(model, logger=silent, **options)
 
     def _begin(journal: Any, observer: Callable[[Any], None]) -> Coroutine[Any, Any, Any]:
+        # Not when it is made: the journal is opened after all that was typed has been looked at.
         agent.journal, agent.on_event = journal, observer
         return agent.run(task, run=run)
 
@@ -241,6 +244,7 @@ def _problem(text: str) -> str:
     from mdap.tasks.catalog import task as task_named
 
     name = text.partition(":")[0]
+    # Words that merely begin as the name of a task does are the words of a task.
     if name not in TASKS or any(white in text for white in " \n"):
         return text
     problem = getattr(task_named(text), "problem", None) if parse_spec(text).name in TASKS else None
@@ -258,6 +262,7 @@ def _text(task: str | None, file: str | None) -> str:
     if file is None:
         return str(task)
     try:
+        # Not read_text, which makes all line ends alike: what is asked is what stands in the file.
         return sys.stdin.read() if file == "-" else Path(file).read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the task cannot be read from {file}: {error}", remedy="name a UTF-8 text file") from None

@@ -50,5 +50,6 @@ def read(journal: Journal, run: str) -> Stored:
     if is_planned(head):
         raise UsageError(f"{run} is a run of branches", remedy=f"its steps are listed by mdap show {run}")
     epochs = journal.history(head.id).book.epochs
+    # The task in force: a resume whose changes were accepted has begun an epoch with its own.
     view = TaskView(readable(task(epochs[-1][1]["task"] if epochs else head.task), head.fingerprint))
     return Stored(journal, Result(journal, run, view), view)

@@ -39,8 +39,10 @@ class Tapes:
             return spec
         from mdap.core.errors import UsageError
 
+        # The signs are kept among the parts, so that the whole is put together as it was.
         parts = re.split(r"( [+|] )", spec)
         made = [self._into(part) if part.strip(" +|") else part for part in parts]
+        # Told now: that nothing was recorded would be found out when it is needed.
         if made == parts:
             raise UsageError(
                 f"{spec} makes no calls over HTTP that could be recorded", remedy="leave --record-http out"
@@ -55,10 +57,12 @@ class Tapes:
         from mdap.models.catalog import MODELS, factory
 
         read = parse_spec(spec)
+        # Asked of what makes the model: what calls nobody over HTTP has no such parameter.
         if read.name not in MODELS or "record_http" not in inspect.signature(factory(read.name)).parameters:
             return spec
         given = {"record_http": self.record_http, "replay_http": self.replay_http}
         for file in given.values():
+            # It would end the option that it stands in, or the model.
             if file is not None and ("," in str(file) or " + " in str(file) or " | " in str(file)):
                 raise UsageError(f"the name of the cassette {file} cannot stand in a spec", remedy="name another file")
         return write_spec(read.name, {**dict(read.options), **given}, bare=read.bare)

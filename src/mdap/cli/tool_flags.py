@@ -42,6 +42,7 @@ class ToolFlags:
             return self._nothing()
         from mdap.tools import READ_ONLY, Toolbox
 
+        # What only reads is allowed at any time; the flag adds to it.
         return {"tools": Toolbox([_imported(name) for name in self.tool], allow=[*READ_ONLY, *(self.allow or ())])}
 
     def _nothing(self) -> dict[str, Any]:
@@ -64,6 +65,7 @@ def _imported(name: str) -> Callable[..., Any]:
 
     module, _, attribute = name.partition(":")
     try:
+        # Without a colon this is None, which has no attribute: one error for all that is not there.
         found: Any = import_module(module) if module and attribute else None
         for part in attribute.split("."):
             found = getattr(found, part)
