@@ -213,7 +213,7 @@ class Agent:
             max_subtasks=self.max_subtasks,
             judges=2 * self.k - 1 if self.judge == "first_to_k" else CONTENTIOUS * self.k,
             rounds=self.rounds,
-            redraws=self.options.get("redraws", Settings().redraws),
+            redraws=Settings(**{name: self.options[name] for name in self.options if name == "redraws"}).redraws,
             validated=("none", "answer", "every").index(self.validate),
             is_computed=lambda division: is_known(division.compose, self.compositions),
             minimal=ways.minimal,

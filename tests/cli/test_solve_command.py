@@ -17,7 +17,7 @@ PRODUCT = "Multiply 12345 by 678."
 def test_the_answer_stands_alone_and_the_range_of_calls_is_said_first(mdap: Terminal) -> None:
     said = mdap("solve", PRODUCT, "--model", "simulated_solver", "--k", "2")
     assert (said.code, said.out) == (0, "8369910\n")
-    assert said.err.startswith("note:  6 to 6,132 calls")
+    assert said.err.startswith("note:  6 to 13,788 calls")
     assert mdap("solve", PRODUCT, "--model", "simulated_solver", "--k", "2", "-q").err == ""
 
 

@@ -59,7 +59,7 @@ def test_flagged_samples_make_more_calls() -> None:
     assert half == pytest.approx(2 * sure)
 
 
-@pytest.mark.parametrize(("k", "p"), [(1, 0.7), (3, 0.7), (5, 0.9)])
+@pytest.mark.parametrize(("k", "p"), [(2, 0.7), (3, 0.7), (5, 0.9)])
 def test_the_expected_votes_of_an_agent_are_those_of_a_race_to_k(k: int, p: float) -> None:
     made = estimate_agent(k=k, depth=1, fan_out=1, p=p)
     # One split, one leaf, one composition: three ballots, each with 2k-1 candidates.
@@ -73,6 +73,12 @@ def test_the_expected_votes_of_an_agent_are_those_of_a_race_to_k(k: int, p: floa
                 ballot.cast(chance < p)
         seen += ballot.votes
     assert votes == pytest.approx(seen / races, rel=0.02)
+
+
+def test_one_candidate_alone_is_judged_by_nobody() -> None:
+    made = estimate_agent(k=1, depth=1, p=0.7, caps=Caps(rounds=1))
+    assert set(made.by_role) == {"decomposer", "solver", "composer"}
+    assert (made.calls.least, made.calls.most, made.expected) == (2, 4, 4)
 
 
 @given(st.integers(1, 40), st.integers(1, 5), st.floats(1, 1e6))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from mdap.core.agent_calls import Calls, Questions, agent_calls, total_calls
 from mdap.core.errors import UsageError
 from mdap.core.estimate import Rates, checked_rates
 from mdap.core.scaling import Unaffordable, expected_votes
@@ -17,20 +18,6 @@ from mdap.core.scaling.checks import helpful, not_negative, positive, positive_s
 CONTENTIOUS = 4
 MOST_K = 1_000_000
 MOST_LEAVES = 10**12
-
-
-class Calls(msgspec.Struct, frozen=True):
-    """A range of calls: the `least`, the `most` while no reply is flagged, and the `cap` that nothing exceeds.
-
-    At the cap every vote is redrawn as often as it may be. Retries after a provider's error come on top of each.
-    """
-
-    least: int
-    most: int
-    cap: int
-
-    def __add__(self, other: Calls) -> Calls:
-        return Calls(self.least + other.least, self.most + other.most, self.cap + other.cap)
 
 
 class Money(msgspec.Struct, frozen=True):
@@ -151,19 +138,17 @@ def estimate_agent(
     nodes = levels if width == 1 else (leaves - 1) // (width - 1)
 
     def _roles(margin: int) -> dict[str, Calls]:
-        candidates, again = 2 * margin - 1, bounds.rounds
-        return {
-            "decomposer": _times(1, candidates, nodes * again, candidates, bounds),
-            "decomposition_discriminator": _times(0, 0, nodes * again, candidates, bounds),
-            "solver": _times(1, candidates, leaves * again, candidates, bounds),
-            "solution_discriminator": _times(0, 0, (leaves + nodes) * again, candidates, bounds),
-            "composer": _times(0, 0, nodes * again, candidates, bounds),
-        }
+        # Whether a task is to be divided is asked of one that stays whole, too.
+        least, most = Questions(divisions=1), Questions(divisions=nodes, leaves=leaves, composed=nodes)
+        calls = agent_calls(least, most, margin, rounds=bounds.rounds, redraws=bounds.redraws)
+        return {role: of for role, of in calls.items() if of.cap}
 
     def _expected(margin: int, right: float) -> float:
         # A split asks how to divide and how to compose, a leaf for its solution.
         ballots: int = 2 * nodes + leaves
-        return ballots * (2 * margin - 1 + _first_to(margin, helpful(right)))
+        # One candidate alone is judged by nobody.
+        votes = _first_to(margin, helpful(right)) if margin > 1 else 0
+        return ballots * (2 * margin - 1 + votes)
 
     assumption = (
         "Least: the task is not split at all, and candidates agree, so that nobody judges them. Most: it is split "
@@ -187,17 +172,17 @@ def _estimated(
     assumption: str,
 ) -> PlannedEstimate:
     by_role = roles(whole("k", k))
-    calls = _total(by_role)
+    calls = total_calls(by_role)
     price = None if rates is None else checked_rates(rates).price
     named: dict[str, Any] = {}
     if budget is not None:
         limit = positive("budget_calls", budget)
-        least = _total(roles(1)).least
-        best = _largest(lambda margin: _total(roles(margin)).least <= limit)
+        least = total_calls(roles(1)).least
+        best = _largest(lambda margin: total_calls(roles(margin)).least <= limit)
         named = {
             "budget_calls": limit,
             "affordable": Unaffordable(limit, least) if best is None else best,
-            "safe": _largest(lambda margin: _total(roles(margin)).most <= limit),
+            "safe": _largest(lambda margin: total_calls(roles(margin)).most <= limit),
         }
     return PlannedEstimate(
         what,
@@ -224,10 +209,6 @@ def _checked(caps: Caps | None) -> Caps:
 def _times(ballots: int, votes: int, most_ballots: int, most_votes: int, caps: Caps) -> Calls:
     most = most_ballots * most_votes
     return Calls(ballots * votes, most, most * (1 + caps.redraws))
-
-
-def _total(by_role: dict[str, Calls]) -> Calls:
-    return sum(by_role.values(), Calls(0, 0, 0))
 
 
 def _largest(fits: Callable[[int], bool]) -> int | None:

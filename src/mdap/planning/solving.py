@@ -185,12 +185,12 @@ class Solving:
         most = min(ways.decomposer.parts, node.left)
         if node.depth >= ways.max_depth or most < 2:
             return ATOMIC
+        if await self._is_minimal(node):
+            return ATOMIC
         divide = ways.decomposer.divide
         if divide is not None:
             with _naming(node), Foreign(f"decomposer {ways.decomposer.spec}"):
                 return _checked(divide(node.task), ways.decomposer.spec, most)
-        if await self._is_minimal(node):
-            return ATOMIC
         question = Question(node.task, node.told)
         task = Divisions(question, ways.wording, ways.rounds, most, list(ways.own))
         state = await self._asked(node, _DIVISION, task)
@@ -198,7 +198,8 @@ class Solving:
 
     async def _is_minimal(self, node: _Node) -> bool:
         if self._ways.minimal is not None:
-            return self._ways.minimal(node.task)
+            with _naming(node), Foreign("minimal"):
+                return bool(self._ways.minimal(node.task))
         task = Minimality(Question(node.task, node.told), self._ways.wording)
         state = await self._asked(node, _MINIMAL, task)
         return bool(state["verdict"] == YES)
