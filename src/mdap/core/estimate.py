@@ -190,6 +190,7 @@ def _row(p: float, k: int, s: int, m: int, v: float, t: float, rates: Rates) -> 
 
 def _affordable(budget: float, p: float, s: int, m: int, v: float) -> int | Unaffordable:
     # The law of Eq. 17 leaves out the wrong answers that a single call would take, so k = 1 is priced as in the table.
+    # At 1/m a step a sample costs 1, so that the budget counts calls.
     found = k_for_budget(positive("budget_calls", budget), p, s, m, 1 / m, v)
     if isinstance(found, Unaffordable):
         return 1 if s / m / v <= budget else Unaffordable(budget, s / m / v)

@@ -55,6 +55,7 @@ def exact(expected: str) -> Format:
     """
     if not expected.strip():
         raise UsageError("an exact answer cannot be empty", remedy="give the text that the answer has to be")
+    # As a reply is read: with blanks at its ends the answer could never be given.
     wanted = expected.strip()
 
     def _read(reply: str) -> str:
@@ -88,6 +89,7 @@ def pattern(regex: str, *, anchored: bool = True) -> Format:
     spec = {"format": "pattern", "regex": regex} | ({} if anchored else {"anchored": False})
     where = "from its first character to its last" if anchored else "somewhere"
     asked = f"Answer with text that matches this regular expression {where}:\n{regex}"
+    # Text around a match is allowed then, so it is not asked to be left out.
     return Format(spec, _read, f"{asked}\n{_ALONE}" if anchored else asked)
 
 
@@ -143,6 +145,7 @@ def ranking(options: Sequence[str]) -> Format:
 
     For rules that read rankings (borda, irv, mrr); all others count the first alone. Raises UsageError as `one_of`.
     """
+    # By way of `one_of`, whose demands on options hold here as well.
     given = list(one_of(options).spec["options"])
     known = frozenset(given)
 

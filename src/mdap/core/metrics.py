@@ -301,6 +301,7 @@ class Fold:
     def _analysis(self, flagged: Mapping[str, int], samples: int) -> Iterable[FlagMetrics]:
         """Yield the flags, the commonest first, equals by name."""
         for name, count in sorted(flagged.items(), key=lambda found: (-found[1], found[0])):
+            # `count` is of the whole run; what can be judged is what was recorded, which may be fewer.
             flag = self._flags.get(name) or _Flag()
             known = flag.wrong + flag.right
             yield FlagMetrics(

@@ -98,6 +98,7 @@ def first_flag(flags: Iterable[Flag], response: Response, request: Request) -> t
 
 def describe(flags: Iterable[Flag]) -> str:
     """Return the flags as a run's fingerprint holds them, such as `truncated,refused,too_long:700,empty,repeated`."""
+    # By the spec where there is one: the same flag with another limit makes another run.
     return ",".join(flag.spec or flag.name for flag in flags)
 
 
@@ -182,6 +183,7 @@ _PROSE = re.compile(r"""[^\W\d_][^\d_|{}\[\]<>"`=:;/\\]*""")
 def _named(check: RedFlagCheck) -> Flag:
     if isinstance(check, Flag):
         return check
+    # A check may be an object, which has no `__name__`: then its own name counts, or that of its class.
     name = getattr(check, "name", None) or getattr(check, "__name__", None) or type(check).__name__
     return Flag(str(name), check)
 

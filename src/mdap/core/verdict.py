@@ -289,6 +289,7 @@ def rounds(kinds: Sequence[Kind], k: int, steps: int) -> Iterator[Round]:
         apart = [_apart(sort.p.high, k, n) for _, _, sort in parts]
         apart_mean = [_apart(sort.p.value, k, n) for _, _, sort in parts]
         low = math.fsum(w * s.share * a for (w, _, s), a in zip(parts, apart, strict=True))
+        # Of two wrong votes a share c agrees: so far a ballot goes as against one rival, and else as against none.
         value = math.fsum(
             w * s.share * (c * m + (1 - c) * a)
             for (w, _, s), c, m, a in zip(parts, agree, middle, apart_mean, strict=True)

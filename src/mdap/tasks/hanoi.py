@@ -203,6 +203,7 @@ class Hanoi:
         if _is_turn_of_disk_1(previous):
             return [1, home, (home + self._turn) % 3]
         source, target = _OTHERS[home]
+        # The smaller top moves, and an empty peg can only be moved to.
         if pegs[target] and (not pegs[source] or pegs[target][-1] < pegs[source][-1]):
             source, target = target, source
         return [pegs[source][-1], source, target] if pegs[source] else None

@@ -98,6 +98,7 @@ class OfFunctions:
         """Raise UsageError for a first state that is none."""
         try:
             self._hold(self.start())
+        # A flag would blame a reply; the first state is the caller's own.
         except RedFlag as flag:
             raise UsageError(f"the first state breaks its schema: {flag.message}", remedy="mend one of them") from None
 
@@ -115,6 +116,7 @@ class OfFunctions:
 
     def parse(self, text: str, state: State) -> Move:
         """Read a reply; raises RedFlag for one that leads to a state that breaks the schema."""
+        # By presence: `task` has set on the object what it was given.
         said, apply = self._parse(text, state), getattr(self, "apply", None)
         move = said if isinstance(said, Move) else Move(said, said if apply is None else ABSENT)
         if self._read_state is not None:

@@ -179,6 +179,7 @@ class Multiplication(Problem):
 
     def random(self, rng: Random) -> str:
         """Return a random product of numbers as long."""
+        # Of exactly so many digits, as those that the seed gives: the first is not 0.
         a, b = (rng.randrange(10 ** (size - 1), 10**size) for size in (self.digits, self.other))
         return f"Multiply {a} by {b}."
 

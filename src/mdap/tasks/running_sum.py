@@ -121,6 +121,7 @@ class RunningSum:
         """Return the state that `prompt` rendered; raises ValueError for a prompt of another task."""
         texts = [m.content for m in messages if m.role == "user"]
         found = self._pattern.fullmatch(texts[-1]) if texts else None
+        # The system's message holds the dictionary: with another one the same keys have another sum.
         if found is None or self._system not in messages:
             raise ValueError(f"not a prompt of {self.spec}: {(texts or [''])[-1][:80]!r}")
         state = {"index": int(found[1]) - 1, "sum": int(found[2])}

@@ -196,6 +196,7 @@ def matched(outlooks: Sequence[Outlook], error: float) -> float:
     before: Outlook | None = None
     for made in outlooks:
         if made.error <= error:
+            # The loosest setting may be strict enough already: nothing is there to mix it with.
             return made.votes if before is None else between(made, before, error)
         before = made
     raise ValueError(f"none of {len(outlooks)} settings errs in at most {error:g} of steps")

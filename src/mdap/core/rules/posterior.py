@@ -127,7 +127,6 @@ class Judged:
         self.spec = spec
         self.weights = weights
         self.step_error = step_error
-        # Learned weights are above 0; one that is given may be 0, which has no logarithm.
         self._logs = [(math.log(w), *logs) for w, logs in zip(weights, _LOGS, strict=True) if w > 0]
         self._known: dict[tuple[int, int], float] = {}
         self._margins: dict[float, Margins] = {}
