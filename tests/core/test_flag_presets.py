@@ -141,3 +141,8 @@ def test_a_run_takes_a_preset_by_its_name() -> None:
     said = mdap.models.scripted(["Actually, wait: hmm", "7", "7"])
     answer = mdap.ask("Three and four?", said, k=2, red_flags="strict")
     assert (answer.value, answer.flags) == ("7", {"phrases": 1})
+
+
+def test_flags_that_weigh_differently_are_told_apart() -> None:
+    specs = {phrases().spec, phrases(at=0.5).spec, phrases(repetition=0).spec, phrases({"hmm": 1.0}).spec}
+    assert len(specs) == 4

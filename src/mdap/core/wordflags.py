@@ -56,7 +56,8 @@ def phrases(weights: Mapping[str, float] = PHRASES, *, at: float = 1.0, repetiti
             return None
         return f"{', '.join(repr(phrase) for phrase, _ in found)} weigh {total:.3g}, {at:.3g} is too much"
 
-    return Flag("phrases", _check, "phrases" if weights is PHRASES and at == 1 else _spec(weights, at, repetition))
+    is_usual = weights is PHRASES and at == 1 and repetition == _REPETITION
+    return Flag("phrases", _check, "phrases" if is_usual else _spec(weights, at, repetition))
 
 
 def too_short(characters: int, exempt: Iterable[str] = ()) -> Flag:
