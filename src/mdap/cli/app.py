@@ -21,7 +21,7 @@ COMMANDS = {
     "map": ("map:map", "Take many rows, one short task each, through one run: rows in, rows out, in order."),
     "inbox": ("inbox:inbox", "List the steps that wait for a person."),
     "resolve": ("resolve:resolve", "Say how an undecided step goes on; it is recorded who said so."),
-    "plan": ("doing:plan", "Make a plan: steps are proposed, judged and added until it is complete."),
+    "plan": ("doing:plan", "Make a plan: steps are proposed, judged and added until judges agree that it is complete."),
     "execute": ("doing:execute", "Carry out a plan, and print the final state as it is."),
     "do": ("doing:do", "Make a plan and carry it out, in one run, and print the final state as it is."),
     "solve": ("solve:solve", "Divide a task, solve its parts and compose their results, each by votes."),
