@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -10,6 +10,7 @@ from mdap.cli.options import USUAL_PLACE, Json, Place
 
 if TYPE_CHECKING:
     from mdap.core.metrics import FlagMetrics, RunMetrics
+    from mdap.flagging import DryRun, FlagPrecision
     from mdap.measuring import Reading
 
 
@@ -25,6 +26,13 @@ def metrics(
             help="The figures of each step: one JSON object a line, or within the one object of --json.",
         ),
     ] = False,
+    flags: Annotated[
+        Literal["paper", "strict", "relaxed"] | None,
+        Parameter(
+            show_default=False,
+            help="Try these red flags on the recorded samples: what they would discard, and how much of that is wrong.",
+        ),
+    ] = None,
     place: Place = USUAL_PLACE,
     json: Json = False,
 ) -> int:
@@ -32,13 +40,23 @@ def metrics(
 
     Totals are those of `mdap show`. Beside them: the decided ballots with their effective votes, and each red flag with
     what became of the answers that it discarded, as far as samples were recorded (--record samples, at the start,
-    records all). With --json: one record, which `mdap.core.metrics.read_metrics` reads back.
+    records all). With --json: one record, which `mdap.core.metrics.read_metrics` reads back. With --flags nothing is
+    asked and nothing changes: precision beside what discarding at random would have.
     """
     from mdap.cli.report import print_json
     from mdap.cli.stored import opened
+    from mdap.core.errors import UsageError
     from mdap.measuring import Reading
 
+    if flags is not None and steps:
+        raise UsageError("red flags are tried on a run as a whole", remedy="leave --steps or --flags out")
     with opened(place) as journal:
+        if flags is not None:
+            from mdap.flagging import dry_run
+
+            tried = dry_run(journal, run, flags)
+            _print_tried_json(tried) if json else _print_tried(tried, flags)
+            return 0
         reading = Reading(journal, run)
         if steps and not json:
             for step in reading.steps():
@@ -101,3 +119,37 @@ def _flag(flag: FlagMetrics) -> tuple[str, str]:
     if flag.recorded:
         told += f": the answer was wrong in {flag.wrong:,}, right in {flag.right:,}, unknown in {flag.unknown:,}"
     return f"  {flag.name}", told if flag.precision is None else f"{told}; precision {flag.precision:.2%}"
+
+
+def _print_tried_json(tried: DryRun) -> None:
+    import msgspec
+
+    from mdap.cli.report import print_json
+
+    def _told(one: FlagPrecision) -> dict[str, object]:
+        return {**msgspec.to_builtins(one), "unknown": one.unknown, "precision": one.precision}
+
+    whole = {**msgspec.to_builtins(tried), "base": tried.base, "together": _told(tried.together)}
+    print_json(whole | {"by_flag": [_told(one) for one in tried.by_flag]})
+
+
+def _print_tried(tried: DryRun, preset: str) -> None:
+    from mdap.cli.exits import say
+    from mdap.cli.report import pairs, plain_console
+
+    console = plain_console()
+    console.print(f"{tried.run}  {preset} red flags, tried on recorded samples")
+    known = f"{tried.wrong:,} wrong, {tried.right:,} right"
+    random = "" if tried.base is None else f"; discarded at random: precision {tried.base:.2%}"
+    rows = [("samples", f"{tried.samples:,} recorded: {known}{random}")]
+    rows += [(f"  {one.name}", _tried(one)) for one in (*tried.by_flag, tried.together)]
+    console.print(pairs(rows))
+    if not tried.samples:
+        say("note:  no samples are recorded; a run that is begun with --record samples has all of them")
+
+
+def _tried(one: FlagPrecision) -> str:
+    if not one.flagged:
+        return "would discard nothing"
+    told = f"would discard {one.flagged:,}: {one.wrong:,} wrong, {one.right:,} right, {one.unknown:,} unknown"
+    return told if one.precision is None else f"{told}; precision {one.precision:.2%}"

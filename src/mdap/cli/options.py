@@ -41,6 +41,7 @@ def whole(_type: Any, tokens: Sequence[Token]) -> int:
 def count(_type: Any, tokens: Sequence[Token]) -> float:
     """Return the count that was typed, which may be written as 1e6; a fraction is refused. Raises ValueError."""
     typed = tokens[0].value
+    # What is no number ends below, in the same words as a fraction.
     with contextlib.suppress(ValueError):
         if float(typed).is_integer():
             return float(typed)
@@ -60,6 +61,7 @@ def _setting(name: str, text: str, group: Group, metavar: str | None = None, ali
         help=f"{text} [default: {shown}]",
         group=group,
         metavar=metavar,
+        # With a word of our own for the value, the choices would stand beside it once more.
         show_choices=metavar is None,
         alias=alias,
         # Annotations are text there, and that of a whole number that may be left out begins so, too.
@@ -140,6 +142,7 @@ class Money:
     @property
     def options(self) -> dict[str, Any]:
         """What the library is told of it."""
+        # A file that is named and missing is an error; one that is merely usual is not.
         usual = PRICES_FILE if PRICES_FILE.exists() else None
         return {"prices": self.prices or usual, "free": self.free}
 
@@ -255,7 +258,9 @@ UNCHANGED, UNSET, USUAL_DRAWS, USUAL_MONEY = Changeable(), Fixed(), Draws(), Mon
 def given(flags: Changeable | Draws) -> dict[str, Any]:
     """Return the settings that were given; the word `none` for a temperature stands for None, which sends none."""
     values = {field.name: getattr(flags, field.name) for field in fields(flags)}
-    return {name: None if value == "none" else value for name, value in values.items() if value is not None}
+    # To record none is a word of its own, not the absence of one.
+    words = {name: value for name, value in values.items() if value is not None}
+    return {name: None if value == "none" and name != "record" else value for name, value in words.items()}
 
 
 @Parameter(name="*")
