@@ -120,6 +120,7 @@ def ask(
     from mdap.cli.driving import drive
 
     inquiry = _inquiry(_prompt(prompt, file), shape, replace(votes, key=_taped(votes.key, tapes)))
+    # Looked at before the journal is opened: a wrong word here begins no run.
     rule, voter = parts.choose_rule(votes.k, votes.rule), tapes.into(with_base_url(model, base_url))
     assumed = f"k={parts.DEFAULT_K} is assumed: nothing says yet how often this model is right"
     options = {**given(changeable), **given(draws), **money.options}
@@ -131,6 +132,7 @@ def ask(
         json=json,
         verbose=verbose,
         quiet=quiet,
+        # In place of the closing table, since what is printed is to be used as it stands.
         report=lambda result: _report(asked.answer_of(result, inquiry, rule, votes.p), json=json, quiet=quiet),
         note=assumed if votes.k is None and votes.rule is None else "",
     )
@@ -150,6 +152,7 @@ def _inquiry(prompt: str, shape: Shape, votes: Votes) -> Inquiry:
         schema=None if shape.schema is None else read_schema(shape.schema),
         record=None if shape.record is None else imported(shape.record),
         pattern=shape.pattern,
+        # Not stripped: answers have to be these words letter for letter, blanks included.
         one_of=None if shape.one_of is None else shape.one_of.split(","),
         format=None if votes.ranking is None else formats.ranking(votes.ranking.split(",")),
         key=votes.key,

@@ -182,6 +182,7 @@ def _ended(made: Calibration, output: Path | None, fixed: Fixed) -> int:
     from mdap.cli.exits import CODES, say
 
     for found in made.models:
+        # The report says it, too, but under --json that is for a program.
         if found.verdict.refusal:
             say(f"refused: {found.model}: {found.verdict.refusal}")
         if found.stopped:
@@ -195,6 +196,7 @@ def _ended(made: Calibration, output: Path | None, fixed: Fixed) -> int:
         # Settings of the samples are those of the run, or its fingerprint would not be that of the calibration.
         named = {"red_flags": "flags"}
         settings = {named.get(name, name): value for name, value in given(fixed).items() if name != "seed"}
+        # The word for a temperature that is not sent; as a flag, nothing would mean the default.
         flags = [f"--{name.replace('_', '-')} {'none' if value is None else value}" for name, value in settings.items()]
         words = ["mdap run", made.task, "--model", helped.model, "--calibration", shlex.quote(str(output)), *flags]
         say(f"next:  {' '.join(words)}")
@@ -260,6 +262,7 @@ def _shown(total: int, *, verbose: int, quiet: bool) -> Iterator[Callable[[Event
     console = Console(stderr=True)
     columns = (TextColumn("calls"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
+        # By the same console as the bar, so that the log scrolls above it.
         logged(console, verbose),
         # In a file each state of a bar would be a line of its own.
         Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar,

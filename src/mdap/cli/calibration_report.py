@@ -60,6 +60,7 @@ def _print_model(console: Console, model: ModelCalibration, made: Calibration) -
     verdict = model.verdict
     if verdict.k is None:
         rows: list[tuple[str, str | Text]] = [("k", f"none: {verdict.refusal}")]
+        # By this a reader sees whether votes cannot help, or only too few samples were drawn to say so.
         if verdict.k_if_exact:
             rows.append(("", f"(if every estimate were exact, k={verdict.k_if_exact})"))
         console.print(pairs(rows))
@@ -84,6 +85,7 @@ def _kind_rows(kind: Kind, kinds: int) -> list[tuple[str, str | Text]]:
         rows.append(("flags", ", ".join(f"{name} {count:,}" for name, count in kind.flags.items())))
         rows.append(("flags again", _piled(kind.flagged, "flags")))
     rows.append(("wrong again", _piled(kind.wrong, "wrong votes")))
+    # The first sort is that of the easy steps, or of all where none stand out.
     rows += [("hard steps", _hard(sort, kind.sorts[0])) for sort in kind.sorts[1:]]
     if kind.latency is not None:
         took = kind.latency
@@ -184,6 +186,7 @@ def _unseen_rows(unseen: Unseen) -> list[tuple[str, str]]:
 
 def _rounds_table(rows: Sequence[Round]) -> Table:
     table = _table("undecided after", "at least", "expected", "at most", "at most, with unseen hard steps")
+    # The rest says the same of ever fewer steps; --json has it.
     for row in rows[:8]:
         table.add_row(f"{row.votes} votes", f"{row.low:,}", f"{row.expected:,.1f}", f"{row.high:,}", f"{row.if_hard:,}")
     return table
@@ -223,6 +226,7 @@ def compared(head: RunHead, steps: int, undecided: Sequence[int], calibration: C
         seen = undecided[row.votes - 1] if row.votes <= len(undecided) else 0
         place = "inside" if row.low <= seen <= row.high else "hard steps" if seen <= row.if_hard else "outside"
         rows.append({**msgspec.structs.asdict(row), "seen": seen, "place": "below" if seen < row.low else place})
+    # Predictions end where no step is expected to be left.
     longest = predicted[-1].votes
     piled = any(kind.wrong.found for kind in fitting.kinds)
     beyond = undecided[longest] if len(undecided) > longest else 0

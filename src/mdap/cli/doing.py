@@ -117,6 +117,7 @@ File = Annotated[
     Parameter(alias="-f", allow_leading_hyphen=True, help="File that holds the prompt; - is standard input."),
 ]
 Model = Annotated[str | None, Parameter(alias="-m", group=_ROLES, help="Who plays every role without a model.")]
+# Made here and not in the signatures: it is one object for all calls either way, and here that can be seen.
 USUAL, NOBODY, NOBODY_ELSE, ANY_PLAN, ANY_WAY, NO_LIMITS, UNSET = (
     Asked(), Planners(), Workers(), Planned(), Carried(), Limits(), Fixed(),
 )  # fmt: skip
@@ -177,6 +178,7 @@ def execute(
     Ctrl-C, a kill or a budget, `mdap resume` goes on from the state before the batch that was not finished.
     """
     options = _options(asked, workers, carried, base_url=base_url, settings=_settings(limits, fixed, money, tools))
+    # As text: what is wrong with a plan is for the library to say.
     steps = _read(plan, "the plan")
     begin = _beginning("execute", _text(prompt, file, "execute PLAN.json --prompt"), model, base_url, options, steps)
     return _drive(begin, place, json=json, verbose=verbose, quiet=quiet)
@@ -252,6 +254,7 @@ def _beginning(
     options = _with_executor(kind, model, base_url, dict(options))
     chosen = None if model is None else with_base_url(model, base_url)
 
+    # Not begun at once: the journal is opened later, and a coroutine that nobody awaits complains.
     def _begin(journal: Any, observer: Callable[[Any], None]) -> Coroutine[Any, Any, Any]:
         asked = {**options, "journal": journal, "on_event": observer}
         if kind == "execute":

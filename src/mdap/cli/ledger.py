@@ -58,6 +58,7 @@ def ledger(
 def summary(attempts: Iterable[Attempt]) -> dict[str, Any]:
     """Return how many calls were answered, with their tokens, refused, never sent and unknown, by failure."""
     tokens, replies = {"in": 0, "out": 0}, 0
+    # All kinds, also where nothing failed so: the keys of the JSON do not depend on how a run went.
     failures: dict[str, Counter[str]] = {name: Counter() for name in _KINDS}
     for attempt in attempts:
         if attempt.failure:
@@ -145,5 +146,6 @@ def _print(told: dict[str, Any], attempts: Iterable[Attempt]) -> None:
             f"where {found['unknown']:,} are unknown",
             soft_wrap=True,
         )
+        # A few are enough to begin looking; --json has all.
         for id in [*found["differ"], *found["absent"]][:10]:
             console.print(f"  {id}", soft_wrap=True)

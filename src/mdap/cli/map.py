@@ -169,6 +169,7 @@ def origin_of(head: RunHead) -> dict[str, Any]:
     from mdap.core.errors import UsageError
     from mdap.rowio import ORIGIN
 
+    # Kept beside the settings; a program's map has none, since its rows and its factory cannot be written down.
     found: dict[str, Any] | None = head.settings.get(ORIGIN)
     if found is None:
         raise UsageError(
@@ -254,6 +255,7 @@ class Lines:
         return self._count
 
     def __iter__(self) -> Iterator[bytes]:
+        # A file of its own for each pass, so that two passes do not move each other on.
         with self.path.open("rb") as file:
             yield from (line for line in file if line.strip())
 

@@ -46,6 +46,7 @@ def report(result: Mapped, place: Place, ways: Sequence[str], *, json: bool, qui
         print_json(result.to_dict())
     elif not quiet:
         say(f"{result.run}: {result.status}, {told(result)}, {result.votes:,} votes, {result.seconds:,.2f} s")
+    # Of other ends the rows themselves say why.
     if result.status in ("budget", "stopped"):
         say(f"{result.status}: {addressed(result.reason, result.run, place.flag)}")
     if result.counts.get("undecided"):
@@ -79,6 +80,7 @@ def show_map(run: str, step: int | None, row: int | None, place: Place, *, json:
         if step is not None:
             raise UsageError(f"{head.id} is a map of rows", remedy=f"name one: mdap show {head.id} --row 0{place.flag}")
         result = mapped(standing(journal, head.id))
+        # Put into words while the journal is open.
         acts = [f"row {act.item}, {told_act(act)}" for act in journal.acts(head.id)]
     if json:
         print_json(result.to_dict() | {"done_about": acts})

@@ -117,6 +117,7 @@ def show_planned(run: str, step: int | None, row: int | None, place: Place, *, j
 
         decided = [made for made in steps_of(journal, head.id) if _is_chosen(made.item, made.step)]
         left = [made for made in open_steps(journal, head.id) if _is_chosen(made.item, made.step)]
+        # A run of which nothing was asked yet has an empty list; a step that was named has to be there.
         if not decided and not left and (step is not None or row is not None):
             raise UsageError(f"no such step of {head.id} was asked", remedy=f"mdap show {head.id}{place.flag}")
         samples: dict[tuple[int, int], list[Sample]] = {}
@@ -125,6 +126,7 @@ def show_planned(run: str, step: int | None, row: int | None, place: Place, *, j
             for item in {*(made.item for made in decided), *(one.item for one in left)}:
                 samples[item, step] = samples_of(journal, head.id, item, step)
         acts = _acts(journal, head.id)
+        # As it stands: one whose process was killed has no end in the journal, and still wants a way on.
         book = standing(journal, head.id).book
     if json:
         _print_json(result, decided, left, samples, acts)

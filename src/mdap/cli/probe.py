@@ -35,6 +35,7 @@ def probe(
     from mdap.models.probed import Report
 
     asked = _made(model, base_url)
+    # Before the first call, when Ctrl-C still saves all of it.
     if not quiet:
         # A short prompt has some 30 tokens; two calls carry the padding, with about four characters a token.
         tokens = (probing.CALLS - 2) * 30 + 2 * (len(probing.PADDING) // 4)

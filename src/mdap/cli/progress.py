@@ -61,6 +61,7 @@ class Line:
         while now - self._seen[0][0] > WINDOW_S:
             self._seen.popleft()
         began, before = self._seen[0]
+        # At the first look no time has gone by.
         return (steps - before) / (now - began) if now > began else 0.0
 
 

@@ -206,6 +206,7 @@ def _sample_head(sample: Mapping[str, Any]) -> Text:
     if "flag" in sample:
         said = (f"flagged {sample['flag']}: {sample['reason']}", "yellow")
     else:
+        # The first candidate is the one that won, or leads.
         said = (f"vote for {letter(sample['candidate'])}", "green" if sample["candidate"] == 0 else "red")
     cost = f"  ({sample['tokens_out']:,} tokens, {sample['latency']:.2f} s)" if sample["tokens_out"] else ""
     model = f"  {sample['model']}" if "model" in sample else ""

@@ -118,6 +118,7 @@ def _move(file: str) -> Move:
     read = _read(file)
     if not isinstance(read, dict) or "action" not in read or read.keys() > {"action", "next_state"}:
         raise UsageError(f"{file} holds no move", remedy='write {"action": ..., "next_state": ...}')
+    # Left out, the task computes it; null would be a state.
     return Move(read["action"], read.get("next_state", ABSENT))
 
 
@@ -139,6 +140,7 @@ def _view(journal: Journal, run: str, row: int | None) -> TaskView | None:
     if is_planned(head):
         return None
     origin = origin_of(head)
+    # The journal holds what a map's rows are made by and not the rows, so the file must be as it was.
     line = next(islice(Lines(Path(origin["file"])), row, None), None)
     if line is None:
         raise UsageError(f"{origin['file']} has no row {row}", remedy="put the rows back as they were")

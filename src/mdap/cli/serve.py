@@ -39,6 +39,7 @@ def serve(
     ] = None,
     token: Annotated[
         str | None,
+        # Also from a variable: the words of a command can be read by everybody on the machine.
         Parameter(env_var="MDAP_SERVE_TOKEN", show_env_var=True, help="What callers must send as their key."),
     ] = None,
     seed: Annotated[

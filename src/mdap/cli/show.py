@@ -34,6 +34,7 @@ def show(
     from mdap.core.errors import UsageError
     from mdap.stepview import step_of
 
+    # Each of these prints a run of its own sort and leaves all others alone.
     if show_planned(run, step, row, place, json=json):
         return 0
     if show_map(run, step, row, place, json=json):

@@ -203,6 +203,7 @@ def _options(cast: Cast, dividing: Dividing, judging: Judging, *, base_url: str 
     found |= {"working_directory": cast.directory, "context": cast.tell}
     roles = _addressed(_pairs(cast.role, "role", "MODEL"), base_url)
     named = {"roles": roles, "prompts": _pairs(cast.template, "template", "FILE")}
+    # What was not typed is not passed on: its default is for the library to know.
     return {name: value for name, value in {**found, **named}.items() if value is not None and value != {}}
 
 
@@ -284,6 +285,7 @@ def _drive(begin: _Begin, place: Place, *, json: bool, verbose: int, quiet: bool
     def _note(event: Any) -> None:
         if type(event) is Started:
             begun.append(event.run)
+        # At once: it comes before the first call, and says how many there may be.
         if type(event) is Foretold and not quiet:
             say(f"note:  {event.forecast}")
         progress.add(event)
