@@ -292,6 +292,7 @@ def _options(*flags: Any, base_url: str | None, settings: dict[str, Any]) -> dic
         found["prepend_steps"] = _read(found.pop("prepend"), "the plan")
     if "start" in found:
         found["start"] = _state(_read(found["start"], "the state"), found.get("form", "text"))
+    # At the first equals sign, since a path may hold more of them.
     pairs = [one.partition("=") for one in found.pop("template", [])]
     for name, _, path in pairs:
         if not path:

@@ -286,6 +286,7 @@ def _drive(
     factory, lines = factory_of(origin), Lines(Path(origin["file"]))
     progress = RowProgress()
     with closing(open_journal(place.path)) as journal:
+        # A resume names its map; the command that begins one has to look for it.
         if again and run is None:
             run = _newest(journal.heads(), origin, model)
         work = mapping.map(

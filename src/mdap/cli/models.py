@@ -68,6 +68,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("server", "models", "takes", "context"):
+        # Folded and not cut, for a name that is cut cannot be typed.
         table.add_column(name, overflow="fold", justify="right" if name == "context" else "left")
     for row in rows:
         takes = ", ".join(name for name in _SHOWN if row[name])

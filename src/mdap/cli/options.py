@@ -13,6 +13,7 @@ from cyclopts import Group, Parameter, Token
 
 from mdap.core.settings import Settings
 
+# In a folder of its own, since SQLite and the locks of runs put further files beside it.
 DEFAULT_JOURNAL = Path(".mdap") / "runs.db"
 # In the folder that one is in, as the journal is.
 PRICES_FILE = Path("prices.toml")

@@ -143,6 +143,7 @@ def print_runs(rows: Iterable[Mapping[str, Any]]) -> None:
             row["run"],
             row["status"],
             f"{row['steps']:,}" + (f"/{row['total']:,}" if row["total"] else ""),
+            # From the month to the minute: year and seconds seldom tell two runs apart, and width is short.
             row["created"][5:16].replace("T", " "),
             row["task"],
             row["model"],

@@ -78,6 +78,7 @@ def resolve(
 
     with opened(place) as journal:
         head = journal.head(run)
+        # Read before anything is written: a file without a move leaves the step as it is.
         move = None if word.override is None else _move(word.override)
         acted = inbox.resolve(
             journal,

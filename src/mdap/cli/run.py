@@ -112,6 +112,7 @@ def _assumed(task: str, model: str) -> str:
 
     from mdap import parts
 
+    # Quoted, for a spec may hold what a shell reads, such as the sign of a fallback.
     return (
         f"k={parts.DEFAULT_K} is assumed: nothing says yet how often this model is right; "
         f"`mdap calibrate {shlex.quote(task)} --model {shlex.quote(model)}` finds that out"

@@ -214,6 +214,7 @@ def _addressed(roles: Mapping[str, str], base_url: str | None) -> dict[str, str]
 def _pairs(given: list[str] | None, flag: str, what: str) -> dict[str, str]:
     from mdap.core.errors import UsageError
 
+    # At the first equals sign, since the spec of a model has its own behind it.
     pairs = [one.partition("=") for one in given or []]
     for name, _, value in pairs:
         if not value:

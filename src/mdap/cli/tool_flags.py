@@ -48,6 +48,7 @@ class ToolFlags:
     def _nothing(self) -> dict[str, Any]:
         from mdap.core.errors import UsageError
 
+        # Not let pass: whoever allows something takes it that there are tools.
         if self.allow:
             raise UsageError(
                 f"--allow {self.allow[0]} without a tool allows nothing", remedy="name the tools: --tool MODULE:NAME"
