@@ -512,3 +512,43 @@ async def test_k_and_red_flags_can_be_changed_between_runs() -> None:
     agent.k = 0
     with pytest.raises(UsageError, match="k=0"):
         await agent.run("Multiply 9 by 45.")
+
+
+# What is reported of a division
+
+
+async def test_a_decomposer_is_asked_how_hard_its_parts_are_and_the_tree_says_so() -> None:
+    def _divide(role: str, request: Request) -> str:
+        if section(request, "Task") != TASK:
+            return '{"subtasks": [], "compose": ""}'
+        # All agree on the parts, and nobody on how hard they are: that is no candidate of its own.
+        parts = [{"task": "Multiply 2 by 3.", "needs": [], "complexity": 0.2 + request.draw.slot / 10}]
+        parts.append({"task": "Multiply it by 4.", "needs": [1], "complexity": 0.7})
+        return json.dumps({"subtasks": parts, "compose": "last"})
+
+    of = model(decomposer=_divide, solver=lambda role, request: "24" if "it by" in section(request, "Task") else "6")
+    result = await solved(of)
+    assert "how hard a subtask is, from 0 to 1" in asked(of, "decomposer")[0].messages[-1].content
+    assert not asked(of, "decomposition_discriminator")
+    assert [part.complexity for part in (result.tree.parts if result.tree else ())] == [0.2, 0.7]
+    assert [part["complexity"] for part in result.to_dict()["tree"]["parts"]] == [0.2, 0.7]
+
+
+async def test_the_leaves_of_a_result_need_the_leaves_that_a_branch_ends_in() -> None:
+    trees: dict[str, Any] = {
+        "all": ([("a", []), ("b", [1])], "last"),
+        "a": ([("a1", []), ("a2", [])], "concat"),
+    }
+
+    def _divide(role: str, request: Request) -> str:
+        parts, compose = trees.get(section(request, "Task"), ([], ""))
+        return json.dumps({"subtasks": [{"task": task, "needs": of} for task, of in parts], "compose": compose})
+
+    result = await solved(model(decomposer=_divide, solver=lambda role, request: section(request, "Task")), "all", k=1)
+    assert result.answer == "b"
+    assert result.tree is not None
+    assert [(leaf.number, leaf.task, leaf.needs) for leaf in result.tree.leaves] == [
+        ("1.1", "a1", ()),
+        ("1.2", "a2", ()),
+        ("2", "b", ("1.1", "1.2")),
+    ]

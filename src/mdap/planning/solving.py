@@ -19,7 +19,7 @@ from mdap.core.records import ABSENT, State
 from mdap.planning.candidates import Divisions, Minimality, Question, Solutions, shown_division
 from mdap.planning.composition import Combine, Part, compose, is_known
 from mdap.planning.decomposers import Decomposer
-from mdap.planning.division import ATOMIC, Division, Subtask, checked, read_division
+from mdap.planning.division import ATOMIC, Division, Leaf, Subtask, Tree, checked, leaves, read_division
 from mdap.planning.minimality import IsMinimal
 from mdap.planning.tool_solutions import Kit, ToolSolutions
 from mdap.planning.verdicts import YES, distinct
@@ -63,7 +63,8 @@ class Solved(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `answer` is absent unless `status` is solved; `how` says by whom: solved as a whole, composed by a model, or
     computed from its parts by a named composition. `reason` says why it is not solved. `needs` are the numbers of the
-    parts beside it whose results it was given, `compose` how its own `parts` make its result.
+    parts beside it whose results it is given, `compose` how its own `parts` make its result; `complexity` is how hard
+    whoever divided the task says that it is, from 0 to 1 (.5: nobody has).
     """
 
     number: str
@@ -76,6 +77,17 @@ class Solved(msgspec.Struct, frozen=True, omit_defaults=True):
     needs: tuple[str, ...] = ()
     compose: str = ""
     parts: tuple[Solved, ...] = ()
+
+    @property
+    def leaves(self) -> list[Leaf]:
+        """The tasks that are not divided, in order; what needs a branch needs the leaves that it ends in."""
+        return leaves(self._tree())
+
+    def _tree(self) -> Tree:
+        parts = tuple(part._tree() for part in self.parts)
+        needs = [tuple(int(needed.rpartition(".")[2]) for needed in part.needs) for part in self.parts]
+        subtasks = tuple(Subtask(part.task, of, part.complexity) for part, of in zip(self.parts, needs, strict=True))
+        return Tree(self.task, self.number, Division(subtasks, self.compose), parts, self.complexity)
 
 
 class Divided(msgspec.Struct, frozen=True, tag="divided"):
@@ -239,12 +251,12 @@ class Solving:
         number = f"{node.number}.{place + 1}" if node.number else str(place + 1)
         part = _Node(subtask.task, number, node.code * self._ways.decomposer.parts + place, node.depth + 1, left, told)
         part.complexity = subtask.complexity
+        part.needs = tuple(number[: -len(str(place + 1))] + str(needed) for needed in subtask.needs)
         return part
 
     async def _solve_when_fed(self, node: _Node, place: int) -> None:
         part = node.parts[place]
         needed = [node.parts[number - 1] for number in node.division.subtasks[place].needs]
-        part.needs = tuple(one.number for one in needed)
         unfed = [one for one in needed if one.answer is ABSENT]
         if unfed:
             part.status, part.reason = "skipped", f"{unfed[0].name} has no result"
