@@ -75,6 +75,7 @@ def _kinds_table(kinds: Sequence[Kind]) -> Table:
     for kind in kinds:
         tokens = f"{kind.tokens_in:,.0f}, {kind.tokens_out:,.0f}"
         q = f"{kind.q.value:.2g}, {kind.q.high:.2g}"
+        # Of a task without kinds all steps are of one that has no name.
         table.add_row(kind.name or "all", f"{kind.states:,}", _interval(kind.p), _interval(kind.v), q, tokens)
     return table
 

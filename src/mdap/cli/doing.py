@@ -289,6 +289,7 @@ def _options(*flags: Any, base_url: str | None, settings: dict[str, Any]) -> dic
     for name in [name for name in found if name.endswith("_model")]:
         found[name] = with_base_url(found[name], base_url)
     if "prepend" in found:
+        # Two names, for the flag is a file and the library's option what stands in it.
         found["prepend_steps"] = _read(found.pop("prepend"), "the plan")
     if "start" in found:
         found["start"] = _state(_read(found["start"], "the state"), found.get("form", "text"))
@@ -349,6 +350,7 @@ def _drive(begin: _Begin, place: Place, *, json: bool, verbose: int, quiet: bool
 
     def _note(event: Any) -> None:
         if type(event) is Started:
+            # Known from here on, so that whatever ends the run badly can be told with the command that goes on.
             begun.append(event.run)
         progress.add(event)
 
@@ -407,6 +409,7 @@ def _report(outcome: Plan | Execution, *, json: bool) -> None:
             if not isinstance(state, str):
                 print_json(state)
                 return
+            # Not print, which would end it with a line end of its own.
             sys.stdout.write(state)
             # A result that goes to a file or a pipe is what was decided, to the byte.
             if written is not None or (sys.stdout.isatty() and not state.endswith("\n")):

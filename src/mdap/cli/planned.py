@@ -216,6 +216,7 @@ def _print(
 def _role(result: Planned, kind: str) -> str:
     role = result.roles[kind]
     flagged = f", {sum(role.flagged.values()):,} flagged" if role.flagged else ""
+    # A role without a model or a rule of its own has those of the run.
     asked = f"{result.models.get(kind) or result.model} by {result.rules.get(kind) or result.rule}"
     return f"{role.steps:,} steps, {role.calls:,} calls, {role.votes:,} votes{flagged}: {asked}"
 

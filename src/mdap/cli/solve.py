@@ -285,6 +285,7 @@ def _drive(begin: _Begin, place: Place, *, json: bool, verbose: int, quiet: bool
 
     def _note(event: Any) -> None:
         if type(event) is Started:
+            # Known from here on, so that whatever ends the run badly can be told with the command that goes on.
             begun.append(event.run)
         # At once: it comes before the first call, and says how many there may be.
         if type(event) is Foretold and not quiet:
