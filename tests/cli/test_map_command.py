@@ -90,6 +90,9 @@ def test_what_waits_is_listed_resolved_and_gone_on_with(shop: Terminal) -> None:
     assert f"mdap resolve {first['run']} 0 --row {first['row']} --accept" in printed
     said = shop("resolve", first["run"], "0", "--row", str(first["row"]), "--accept", first["candidates"][0]["key"])
     assert said.code == 0
+    (shop.folder / "move.json").write_text('{"action": 99, "nextstate": 1}')
+    overridden = shop("resolve", first["run"], "0", "--row", str(second["row"]), "--override", "move.json")
+    assert (overridden.code, "holds no move" in overridden.err) == (2, True)
     (shop.folder / "move.json").write_text('{"action": 99}')
     shop("resolve", first["run"], "0", "--row", str(second["row"]), "--override", "move.json", "--by", "ada")
     shop("resolve", first["run"], "0", "--row", str(third["row"]), "--skip")

@@ -198,8 +198,8 @@ def _ended(made: Calibration, output: Path | None, fixed: Fixed) -> int:
         settings = {named.get(name, name): value for name, value in given(fixed).items() if name != "seed"}
         # The word for a temperature that is not sent; as a flag, nothing would mean the default.
         flags = [f"--{name.replace('_', '-')} {'none' if value is None else value}" for name, value in settings.items()]
-        words = ["mdap run", made.task, "--model", helped.model, "--calibration", shlex.quote(str(output)), *flags]
-        say(f"next:  {' '.join(words)}")
+        words = ["mdap", "run", made.task, "--model", helped.model, "--calibration", str(output)]
+        say(f"next:  {' '.join([shlex.join(words), *flags])}")
     return CODES["budget"] if any(found.stopped for found in made.models) else 0
 
 
@@ -219,10 +219,9 @@ def compare(
     from mdap import api
     from mdap.cli.calibration_report import compared, print_compared
     from mdap.cli.report import print_json
-    from mdap.cli.stored import existing, opened
+    from mdap.cli.stored import opened
     from mdap.core.verdict import undecided_after
 
-    existing(place)
     with opened(place) as journal:
         head = journal.head(run)
         took = undecided_after(sum(entry.votes) for entry in journal.decisions(head.id))

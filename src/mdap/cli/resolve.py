@@ -117,7 +117,7 @@ def _move(file: str) -> Move:
     from mdap.core.records import ABSENT, Move
 
     read = _read(file)
-    if not isinstance(read, dict) or "action" not in read or read.keys() > {"action", "next_state"}:
+    if not isinstance(read, dict) or "action" not in read or not read.keys() <= {"action", "next_state"}:
         raise UsageError(f"{file} holds no move", remedy='write {"action": ..., "next_state": ...}')
     # Left out, the task computes it; null would be a state.
     return Move(read["action"], read.get("next_state", ABSENT))
