@@ -247,21 +247,34 @@ def suited(rule: Rule, parts: Parts) -> Rule:
             f"{rule.spec} reads rankings, and the replies of {type(task).__name__} hold none",
             remedy="give the task `rank(text, state)`, ask by mdap ask --ranking A,B, or count votes: majority:5",
         )
-    if confidence == "logprobs":
-        for model in members(parts.model):
-            # Only where it says so: a model of somebody's own may give them without a word about it.
-            if getattr(model, "logprobs", True) is False:
-                raise UsageError(
-                    f"{model.spec} is not asked for log-probabilities",
-                    remedy=f"write {_with(model.spec, 'logprobs=on')}, or --confidence ask",
-                )
-            profile = getattr(model, "profile", None)
-            if profile is not None and not profile.logprobs:
-                raise UsageError(
-                    f"{model.spec} is not known to give log-probabilities, so they are not asked for",
-                    remedy="take --confidence ask, or name the kind of server, such as vllm:MODEL,logprobs=on",
-                )
+    for model in members(parts.model) if confidence not in (None, "text") else ():
+        _check_confides(model, str(confidence))
     return rule
+
+
+def _check_confides(model: Model, source: str) -> None:
+    """Raise UsageError for a model that cannot say how sure it is; one of somebody's own may, without a word of it."""
+    option = getattr(model, "confides_by", "")
+    if option:
+        raise UsageError(
+            f"{model.spec} does not say how sure it is",
+            remedy=f"write {_with(model.spec, option)}, or --confidence text",
+        )
+    if source != "logprobs":
+        return
+    is_asked = getattr(model, "logprobs", True) is not False
+    profile = getattr(model, "profile", None)
+    if profile is not None and not profile.logprobs:
+        unknown = "not known to give log-probabilities, so they are not asked for"
+        raise UsageError(
+            f"{model.spec} is {unknown if is_asked else 'not asked for log-probabilities, and not known to give them'}",
+            remedy="take --confidence ask, or name the kind of server, such as vllm:MODEL,logprobs=on",
+        )
+    if not is_asked:
+        raise UsageError(
+            f"{model.spec} is not asked for log-probabilities",
+            remedy=f"write {_with(model.spec, 'logprobs=on')}, or --confidence ask",
+        )
 
 
 def _with(spec: str, option: str) -> str:

@@ -158,6 +158,22 @@ def test_a_model_that_is_known_to_send_none_is_refused_before_the_first_call() -
     assert "logprobs=on" in error.value.remedy
 
 
+@pytest.mark.parametrize("source", ["ask", "ask:100", "logprobs"])
+def test_a_simulated_model_that_does_not_say_how_sure_it_is_is_refused_with_the_option_that_lets_it(
+    source: Any,
+) -> None:
+    with pytest.raises(mdap.errors.UsageError, match="does not say how sure it is") as error:
+        mdap.run(TASK, "simulated:p=0.9", rule=RULE, confidence=source)
+    told = error.value.remedy.split()[1].rstrip(",")
+    assert mdap.run(TASK, told, rule=RULE, confidence=source).status == "done"
+
+
+def test_an_advice_for_log_probabilities_is_not_one_that_is_refused_next() -> None:
+    with pytest.raises(mdap.errors.UsageError, match="not known to give") as error:
+        mdap.run(TASK, "openai:any,base_url=http://127.0.0.1:9/v1", rule=RULE, confidence="logprobs")
+    assert "vllm:MODEL,logprobs=on" in error.value.remedy
+
+
 def test_the_heuristic_reads_the_words_of_the_reply() -> None:
     result = run_virtual(stored(simulated(p=0.95, seed=2), confidence="text", max_samples=400))
     assert result.status == "done"

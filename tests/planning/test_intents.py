@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -193,6 +194,22 @@ def test_what_says_too_little_of_itself_is_no_tool() -> None:
         with pytest.raises(UsageError, match=said):
             schema_of(call)
     assert schema_of(silent, description="Say a number.", name="say").name == "say"
+
+
+def test_what_no_schema_can_say_is_told_with_the_name_of_the_tool() -> None:
+    def hidden(x: int) -> int:
+        """Do something."""
+        return x
+
+    hidden.__annotations__["x"] = "Hidden"
+
+    def plugged(x: Callable[[int], int]) -> int:
+        """Do something."""
+        return x(1)
+
+    for call, said in ((hidden, "hidden cannot be read"), (plugged, "tool plugged"), ("/", "'/' is no tool")):
+        with pytest.raises(UsageError, match=said):
+            schema_of(call)  # type: ignore[arg-type]
 
 
 def test_a_callable_object_is_a_tool_too() -> None:

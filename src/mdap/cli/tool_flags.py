@@ -65,9 +65,10 @@ def _imported(name: str) -> Callable[..., Any]:
     from mdap.core.errors import UsageError
 
     module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise UsageError(f"--tool {name} names no function", remedy="name it as package.module:function")
     try:
-        # Without a colon this is None, which has no attribute: one error for all that is not there.
-        found: Any = import_module(module) if module and attribute else None
+        found: Any = import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:

@@ -144,6 +144,11 @@ class Simulated:
     def __repr__(self) -> str:
         return f"<model {self.spec}>"
 
+    @property
+    def confides_by(self) -> str:
+        """The option that lets it say how sure it is; empty where it does."""
+        return "" if self._auc else "auc=0.8"
+
     def bind(self, task: Task) -> Simulated:
         """Return this model for `task`; raises UsageError naming the methods that the task lacks for it."""
         # A model that is never wrong has no use for mistakes, and then the task need not name any.

@@ -113,6 +113,8 @@ def schema_of(
     it. Raises UsageError for a callable without hints or description, or with parameters that have no name.
     """
     called = name or str(getattr(call, "__name__", type(call).__name__))
+    if not callable(call):
+        raise UsageError(f"{call!r} is no tool: it cannot be called", remedy="give a function with type hints")
     text = description or (inspect.getdoc(call) or "").partition("\n\n")[0]
     if not text.strip():
         raise UsageError(f"tool {called} says nothing of what it does", remedy="give it a docstring, or a description")
@@ -125,7 +127,11 @@ def schema_of(
             raise RedFlag(f"the arguments of {called} do not fit: {error}", name="tool") from None
         return {field: getattr(given, field) for field in kind.__struct_fields__}
 
-    parameters = dict(record(kind).schema or {})
+    try:
+        parameters = dict(record(kind).schema or {})
+    except UsageError as error:
+        what = error.message.partition(": ")[2]
+        raise UsageError(f"no schema says what tool {called} takes: {what}", remedy="give it JSON values") from None
     return ToolSchema(called, " ".join(text.split()), parameters, _category(called, category), _load)
 
 
@@ -163,7 +169,8 @@ def allowed(schemas: Sequence[ToolSchema], allow: Iterable[str]) -> dict[str, To
         if schema.category not in permitted:
             raise UsageError(
                 f"tool {schema.name} is of the category {schema.category}, which is not allowed",
-                remedy=f"add {schema.category!r} to allow=[...] if it may be called, or say what category it is of",
+                remedy=f"add {schema.category!r} to allow=[...] (--allow {schema.category}) if it may be called, or "
+                "say what category it is of",
             )
         named[schema.name] = schema
     return named
@@ -200,7 +207,12 @@ def _category(name: str, given: Category | None) -> Category:
 def _fields(call: Callable[..., Any], name: str) -> list[tuple[str, Any] | tuple[str, Any, Any]]:
     """Return the parameters of a tool as the fields of a record."""
     target = call if inspect.isroutine(call) else type(call).__call__
-    hints = typing.get_type_hints(target, include_extras=True)
+    try:
+        hints = typing.get_type_hints(target, include_extras=True)
+    except (NameError, TypeError) as error:
+        raise UsageError(
+            f"the type hints of tool {name} cannot be read: {error}", remedy="import what they name when it runs, too"
+        ) from None
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     for parameter in inspect.signature(call).parameters.values():
         if parameter.name == KEY_PARAMETER:
