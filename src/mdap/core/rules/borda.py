@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import msgspec
-
-from mdap.core.ballot import Ballot, Evidence
-from mdap.core.rules.majority import at_least_one_vote
-from mdap.core.rules.ranked import best, still_needed, union
+from mdap.core.ballot import Ballot
+from mdap.core.rules.ranked import Ranked, best, union
 
 
-class Borda(msgspec.Struct, frozen=True):
+class Borda(Ranked, frozen=True):
     """Of L candidates in all, rank i gets L - i points; those that a ballot leaves out share what is left (n ballots).
 
     arXiv:2505.10772 counts from each ballot's own length, so that a short ballot weighs less; over the union every
@@ -19,23 +16,7 @@ class Borda(msgspec.Struct, frozen=True):
     It promises nothing: no theory of margins is known for rankings.
     """
 
-    n: int = 5
-
-    ranks: ClassVar[bool] = True
-    bound: ClassVar[str | None] = None
-
-    def __post_init__(self) -> None:
-        at_least_one_vote(self.n)
-
-    @property
-    def spec(self) -> str:
-        """The rule as it is written on a command line."""
-        return f"borda:{self.n}"
-
-    @property
-    def k(self) -> int:
-        """The number of ballots."""
-        return self.n
+    name: ClassVar[str] = "borda"
 
     def points(self, ballot: Ballot) -> dict[Any, float]:
         """Return the points of every candidate."""
@@ -52,18 +33,6 @@ class Borda(msgspec.Struct, frozen=True):
                 points[key] += (left - 1) / 2
         return points
 
-    def leading(self, ballot: Ballot) -> Any:
-        """Return the candidate with most points, of equals the one that appeared first."""
-        return next(iter(best(self.points(ballot))), None)
-
-    def needed(self, ballot: Ballot) -> int:
-        """Return how many ballots are lacking; past n one more as long as several lead."""
-        return still_needed(ballot, self.n, best(self.points(ballot)) if ballot.votes >= self.n else ())
-
-    def decided(self, ballot: Ballot) -> bool:
-        """Say whether all ballots are in and one candidate leads."""
-        return self.needed(ballot) == 0
-
-    def evidence(self, ballot: Ballot) -> Evidence:
-        """Return the ballots that are in."""
-        return Evidence(ballot.votes, ballot.votes + self.needed(ballot), "ballots")
+    def front(self, ballot: Ballot) -> list[Any]:
+        """Return those with most points."""
+        return best(self.points(ballot))

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import msgspec
-
-from mdap.core.ballot import Ballot, Evidence
-from mdap.core.rules.majority import at_least_one_vote
-from mdap.core.rules.ranked import still_needed
+from mdap.core.ballot import Ballot
+from mdap.core.rules.ranked import Ranked
 
 
-class Irv(msgspec.Struct, frozen=True):
+class Irv(Ranked, frozen=True):
     """The candidate with fewest first places drops out, its ballots go to their next choice, until one has a majority.
 
     A majority is more than half of the n ballots that still rank a candidate. All that tie for fewest drop out at
@@ -20,25 +17,9 @@ class Irv(msgspec.Struct, frozen=True):
     margins is known for rankings.
     """
 
-    n: int = 5
+    name: ClassVar[str] = "irv"
 
-    ranks: ClassVar[bool] = True
-    bound: ClassVar[str | None] = None
-
-    def __post_init__(self) -> None:
-        at_least_one_vote(self.n)
-
-    @property
-    def spec(self) -> str:
-        """The rule as it is written on a command line."""
-        return f"irv:{self.n}"
-
-    @property
-    def k(self) -> int:
-        """The number of ballots."""
-        return self.n
-
-    def survivors(self, ballot: Ballot) -> list[Any]:
+    def front(self, ballot: Ballot) -> list[Any]:
         """Return who is left at the end of the runoff: one, or several that are equal."""
         # Two of the ranked answers may share a key: the better place counts.
         rankings = [list(dict.fromkeys(ranking)) for ranking in ballot.rankings]
@@ -53,19 +34,3 @@ class Irv(msgspec.Struct, frozen=True):
             left = {key for key, votes in firsts.items() if votes > fewest}
             rankings = [kept for ranking in rankings if (kept := [key for key in ranking if key in left])]
         return []
-
-    def leading(self, ballot: Ballot) -> Any:
-        """Return the winner of the runoff, of equals the one that appeared first."""
-        return next(iter(self.survivors(ballot)), None)
-
-    def needed(self, ballot: Ballot) -> int:
-        """Return how many ballots are lacking; past n one more as long as the runoff ends in a tie."""
-        return still_needed(ballot, self.n, self.survivors(ballot) if ballot.votes >= self.n else ())
-
-    def decided(self, ballot: Ballot) -> bool:
-        """Say whether all ballots are in and the runoff has one winner."""
-        return self.needed(ballot) == 0
-
-    def evidence(self, ballot: Ballot) -> Evidence:
-        """Return the ballots that are in."""
-        return Evidence(ballot.votes, ballot.votes + self.needed(ballot), "ballots")

@@ -3,9 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from mdap.core.ballot import Ballot
+import msgspec
+
+from mdap.core.ballot import Ballot, Evidence
+from mdap.core.rules.majority import at_least_one_vote
+
+
+class Ranked(msgspec.Struct, frozen=True):
+    """A rule over n rankings: who stands in front of them all wins, of equals nobody, and one more ballot is drawn.
+
+    It promises nothing: no theory of margins is known for rankings. A rule of this kind gives `name` and `front`.
+    """
+
+    n: int = 5
+
+    name: ClassVar[str]
+    ranks: ClassVar[bool] = True
+    bound: ClassVar[str | None] = None
+
+    def __post_init__(self) -> None:
+        at_least_one_vote(self.n)
+
+    @property
+    def spec(self) -> str:
+        """The rule as it is written on a command line."""
+        return f"{self.name}:{self.n}"
+
+    @property
+    def k(self) -> int:
+        """The number of ballots."""
+        return self.n
+
+    def front(self, ballot: Ballot) -> Sequence[Any]:
+        """Return who stands in front, several where they are equal, in the order in which they appeared."""
+        raise NotImplementedError
+
+    def leading(self, ballot: Ballot) -> Any:
+        """Return the candidate in front, of equals the one that appeared first; None on an empty ballot."""
+        return next(iter(self.front(ballot)), None)
+
+    def needed(self, ballot: Ballot) -> int:
+        """Return how many ballots are lacking; past n one more as long as several are in front."""
+        return still_needed(ballot, self.n, self.front(ballot) if ballot.votes >= self.n else ())
+
+    def decided(self, ballot: Ballot) -> bool:
+        """Say whether all ballots are in and one candidate is in front."""
+        return self.needed(ballot) == 0
+
+    def evidence(self, ballot: Ballot) -> Evidence:
+        """Return the ballots that are in."""
+        return Evidence(ballot.votes, ballot.votes + self.needed(ballot), "ballots")
 
 
 def union(rankings: Iterable[Sequence[Any]]) -> list[Any]:
