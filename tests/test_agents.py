@@ -12,7 +12,7 @@ import pytest
 
 import mdap
 from mdap.agents import Agent as AsyncAgent
-from mdap.core.errors import FingerprintChanged, UsageError
+from mdap.core.errors import FingerprintChanged, ModelRejected, UsageError
 from mdap.core.events import StepDecided
 from mdap.core.records import Request, Response, Usage
 from mdap.journal import open_journal
@@ -249,3 +249,58 @@ def test_a_long_list_is_sorted_whole_by_roles_that_see_a_few_numbers_at_a_time(n
     result = mdap.Agent("simulated_solver:solver=0.02,judge=0.02", k=3).run(problem.problem)
     assert json.loads(result.answer) == sorted(problem.numbers)
     assert result.statistics.atomic_executions > n / 4
+
+
+# What cannot be is refused before a run begins
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "said"),
+    [
+        ("half a \ud83d", {}, "halves of characters"),
+        (TASK, {"k": 150}, "k=150 takes 299 candidates"),
+        (TASK, {"k": 5, "max_samples": 8}, "more than max_samples=8"),
+        (" ".join(["Do it."] * 30), {"decompose": "sentences"}, "30 parts, 20 at most"),
+        (TASK, {"max_depth": 1000, "max_subtasks": 10**40}, "more subtasks than can be numbered"),
+    ],
+)
+def test_what_could_only_fail_is_refused_and_leaves_no_run(
+    task: str, options: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    of = model()
+    with pytest.raises(UsageError, match=said):
+        mdap.Agent(of, journal=tmp_path / "runs.db", **options).run(task)
+    journal = open_journal(tmp_path / "runs.db")
+    assert journal.heads() == []
+    journal.close()
+    assert not of.requests
+
+
+def test_a_depth_that_the_subtasks_do_not_reach_is_no_error() -> None:
+    assert mdap.Agent("simulated_solver", k=1, max_depth=1000).run(TASK).answer == "5535"
+
+
+def test_a_cap_that_a_run_was_begun_with_is_in_force_when_it_is_taken_up(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    stopped = mdap.Agent("simulated_solver", k=120, max_samples=500, journal=path, budget_calls=9).run(TASK)
+    assert stopped.status == "budget"
+    assert mdap.Agent("simulated_solver", k=120, journal=path, budget_calls=10**6).resume(stopped.run).ok
+
+
+def test_a_model_that_fails_is_no_success_and_the_error_names_its_subtask(tmp_path: Path) -> None:
+    fails = [True]
+
+    def _solver(role: str, request: Request) -> str:
+        if section(request, "Task") == "Multiply 3 by 45." and fails[0]:
+            raise ModelRejected("the key is no key")
+        return right(role, request)
+
+    of = model(solver=_solver)
+    agent = mdap.Agent(of, k=1, journal=tmp_path / "runs.db", in_flight=1)
+    failed = agent.run("Multiply 23 by 45.")
+    assert (failed.status, failed.ok, failed.answer is mdap.ABSENT) == ("error", False, True)
+    assert failed.error.startswith("subtask 2 'Multiply 3 by 45.': ")
+    assert failed.tree is not None
+    assert [part.status for part in failed.tree.parts] == ["solved", "error"]
+    fails[0] = False
+    assert agent.resume(failed.run).answer == "1035"

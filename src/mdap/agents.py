@@ -159,6 +159,8 @@ class Agent:
         Raises UsageError for what cannot be run, JournalError, and what else ends a run before it begins.
         """
         ways, foretold = self._ways(task), self.forecast(task)
+        if run is None:
+            self._check_caps()
         conduct: Conduct | None = None
         solving: Solving | None = None
         answer: Any = ABSENT
@@ -251,10 +253,21 @@ class Agent:
         Wording(self.prompts)
         self._box()
 
+    def _check_caps(self) -> None:
+        """Raise UsageError where no question can have its candidates; a run that is taken up has caps of its own."""
+        drawn, most = 2 * self.k - 1, self.options.get("max_samples", Settings().max_samples)
+        if isinstance(most, int) and drawn > most:
+            raise UsageError(
+                f"k={self.k} takes {drawn} candidates for each question, more than max_samples={most}",
+                remedy=f"give --max-samples {4 * self.k}, or a smaller k",
+            )
+
     def _ways(self, task: str) -> Ways:
         self._checked()
         if not isinstance(task, str) or not task.strip():
             raise UsageError("the task is empty", remedy='give a task: mdap solve "TASK"')
+        if any("\ud800" <= letter <= "\udfff" for letter in task):
+            raise UsageError("the task holds halves of characters", remedy="give text that UTF-8 can write")
         form, box = formats.text() if self.format is None else self.format, self._box()
         key, _ = resolved(self.key)
         if key is None and form.schema is not None:

@@ -459,7 +459,7 @@ async def test_a_key_says_which_answers_are_the_same() -> None:
         ({"minimal": "tiny"}, "one_act"),
         ({"roles": {"poet": "simulated:p=1"}}, "unknown role 'poet'"),
         ({"lookahead": 3}, "unknown option 'lookahead'"),
-        ({"decompose": "nary:20", "max_depth": 20}, "more subtasks than can be numbered"),
+        ({"decompose": "nary:20", "max_depth": 20, "max_subtasks": 10**20}, "more subtasks than can be numbered"),
         ({"prompts": {"solver": "/no/such/file"}}, "cannot be read"),
         ({"red_flags": "lenient"}, "unknown preset"),
     ],

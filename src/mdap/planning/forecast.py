@@ -145,6 +145,8 @@ def _divided(task: str, decomposer: Decomposer) -> Division:
     try:
         with Foreign(f"decomposer {decomposer.spec}"):
             made = decomposer.divide(task)
+    except UsageError:
+        raise
     except MdapError:
         return ATOMIC
     return made if isinstance(made, Division) else ATOMIC

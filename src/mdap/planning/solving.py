@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from mdap.core.errors import MdapError, RedFlag, TaskError, Undecided, UsageError
+from mdap.core.errors import MdapError, ModelError, RedFlag, TaskError, Undecided, UsageError
 from mdap.core.foreign import Foreign
 from mdap.core.formats import Format
 from mdap.core.records import ABSENT, State
@@ -42,6 +42,7 @@ class Ways(msgspec.Struct, frozen=True, kw_only=True):
     At `max_depth`, and where fewer than two of the `max_subtasks` are left for it, a task is a leaf. `rounds` are how
     often candidates are drawn for one question. `minimal` None: judges say whether a task is divided at all. `own` are
     compositions of one's own; `context` is what all roles are told besides the task, `kit` the tools of the solver.
+    Raises UsageError where branches could not all be numbered.
     """
 
     decomposer: Decomposer
@@ -56,6 +57,21 @@ class Ways(msgspec.Struct, frozen=True, kw_only=True):
     wording: Wording
     context: tuple[str, ...] = ()
     kit: Kit = Kit()
+
+    def __post_init__(self) -> None:
+        if _BRANCHES * self.decomposer.parts ** (self.deepest + 1) >= _ITEMS:
+            raise UsageError(
+                f"a depth of {self.deepest} with {self.decomposer.parts} parts has more subtasks than can be numbered",
+                remedy="lower max_depth, max_subtasks or the parts",
+            )
+
+    @property
+    def deepest(self) -> int:
+        """The depth that a task can have: at each, two parts at least share what is left of the subtasks."""
+        depth, left = 0, self.max_subtasks
+        while depth < self.max_depth and left > 1:
+            depth, left = depth + 1, (left - 2) // 2
+        return depth
 
 
 class Solved(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -146,16 +162,11 @@ class _Node:
 
 
 class Solving:
-    """One task while it is divided and solved. Raises UsageError for ways that could not number all their branches."""
+    """One task while it is divided and solved."""
 
     def __init__(self, ways: Ways, branch: Branch, tell: Callable[[Divided | SubtaskSettled], None]) -> None:
         self._ways, self._branch, self._tell = ways, branch, tell
         self._root: _Node | None = None
-        if _BRANCHES * ways.decomposer.parts ** (ways.max_depth + 1) >= _ITEMS:
-            raise UsageError(
-                f"max_depth={ways.max_depth} with {ways.decomposer.parts} parts has more subtasks than can be numbered",
-                remedy="lower one of them",
-            )
 
     @property
     def tree(self) -> Solved | None:
@@ -182,7 +193,7 @@ class Solving:
                 await self._solve_parts(node)
                 await self._compose(node)
         except MdapError as error:
-            if _is_of_the_subtask(error):
+            if _is_of_the_subtask(error) or isinstance(error, ModelError):
                 node.status = "undecided" if isinstance(error, Undecided) else "error"
                 node.reason = error.message
                 self._tell(SubtaskSettled(node.number, node.task, node.status, None, "", node.reason))
@@ -321,11 +332,11 @@ class Solving:
 
 @contextmanager
 def _naming(node: _Node) -> Iterator[None]:
-    """Let errors that concern one subtask alone say which."""
+    """Let errors say which subtask they met; a budget, a Stop and the journal concern them all."""
     try:
         yield
     except MdapError as error:
-        if _is_of_the_subtask(error):
+        if _is_of_the_subtask(error) or isinstance(error, ModelError):
             error.message = f"{node.name}: {error.message}"
         raise
 
