@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from mdap.core.ballot import Ballot
 from mdap.core.errors import RedFlag
@@ -28,6 +29,15 @@ class Counting:
         if not text.isdecimal():
             raise RedFlag("no number")
         return Move(int(text), int(text))
+
+
+class Exiting(Counting):
+    """Asks to exit at any answer."""
+
+    spec = "tests.mcp.own:Exiting"
+
+    def parse(self, text: str, state: int) -> Move:
+        raise SystemExit(3)
 
 
 class Growing:
@@ -81,6 +91,17 @@ class Sleepy:
         finally:
             Sleepy.asleep -= 1
         return Response("at last")
+
+
+class Endless:
+    """A model that does not end when it is cancelled."""
+
+    spec = "tests.mcp.own:Endless"
+
+    async def complete(self, request: Request) -> Response:
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
 
 
 def says_much(prompt: str) -> str:

@@ -65,7 +65,6 @@ def mcp(
     Clients may run the tasks and the models that ship, and those allowed here; nothing else is imported. Over HTTP it
     listens on this machine alone unless there is a token. Needs the extra mcp.
     """
-    import asyncio
     import gc
 
     from mdap.core.errors import UsageError
@@ -90,9 +89,9 @@ def mcp(
     serving.log_to_stderr(verbose)
     if http:
         door = serving.Door(host, port, token, tuple(allow_host or ()))
-        asyncio.run(serving.serve_http(place.path, allowed, door, most=runs))
+        serving.see_through(serving.serve_http(place.path, allowed, door, most=runs))
     else:
-        asyncio.run(serving.serve_stdio(place.path, allowed, most=runs))
+        serving.see_through(serving.serve_stdio(place.path, allowed, most=runs))
     return 0
 
 

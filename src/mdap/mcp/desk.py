@@ -29,7 +29,7 @@ PATIENCE = 30 * 86_400.0
 # How long an answer may wait for what is about to happen: clients are to have one within a second.
 SOON = 0.8
 # How long the runs are waited for when the server ends.
-_ENDING = 10.0
+_ENDING = 5.0
 # A run is named after its task, which may be a class in a module.
 _ID = re.compile(r"\w(?:[\w-]|\.(?!\.)){0,149}")
 
@@ -48,6 +48,10 @@ class Work(Generic[T]):
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> bool:
         """Keep the error that ended it, if one did. It ends this work, and no other that goes on beside it."""
+        if isinstance(error, SystemExit):
+            # Handed on as what it is, it would end whoever waits for this work.
+            self.outcome.set_exception(Stop("code of the task or the model asked to exit", remedy="mend it"))
+            return True
         if isinstance(error, Exception):
             if not isinstance(error, MdapError):
                 logger.error("an error that is none of mdap's", exc_info=error)
@@ -117,6 +121,11 @@ class Desk:
             work.cancel()
         if works:
             await asyncio.wait([work.outcome for work in works], timeout=_ENDING)
+
+    @property
+    def is_driving(self) -> bool:
+        """Whether anything is being driven."""
+        return bool(self._works)
 
     async def see_through(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Return what `coroutine` returns. If whoever waits is cancelled, it is cancelled once, and ends in good order.

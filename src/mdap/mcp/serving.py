@@ -23,6 +23,7 @@ from mdap.core.errors import UsageError
 from mdap.journal import open_journal
 from mdap.mcp.allowed import Allowed
 from mdap.mcp.desk import Desk
+from mdap.mcp.lasting import ended_with, see_through
 from mdap.mcp.pipes import serve_pipes
 from mdap.mcp.server import made_server
 
@@ -115,7 +116,7 @@ async def serve_stdio(journal: str | os.PathLike[str] | None, allowed: Allowed, 
     async with opened(journal, allowed, most=most) as desk:
         server = made_server(desk)
         with _heard(stop.set):
-            async with TaskGroup() as group:
+            async with ended_with(desk), TaskGroup() as group:
                 leaving = group.create_task(_leave(stop, desk))
                 await serve_pipes(server)
                 leaving.cancel()
@@ -134,7 +135,7 @@ async def serve_http(journal: str | os.PathLike[str] | None, allowed: Allowed, d
             yield
 
     with contextlib.closing(_listening(door)) as listening:
-        async with opened(journal, allowed, most=most) as desk:
+        async with opened(journal, allowed, most=most) as desk, ended_with(desk):
             app = application(made_server(desk), door)
             server = _Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
 
@@ -199,4 +200,13 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-__all__: Sequence[str] = ["Door", "Guarded", "application", "log_to_stderr", "opened", "serve_http", "serve_stdio"]
+__all__: Sequence[str] = [
+    "Door",
+    "Guarded",
+    "application",
+    "log_to_stderr",
+    "opened",
+    "see_through",
+    "serve_http",
+    "serve_stdio",
+]
