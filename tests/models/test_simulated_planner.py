@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import mdap
 from mdap.core.errors import ModelRejected, UsageError
 from mdap.core.records import Draw, Message, Request, Response
 from mdap.engine.taskview import rendered
@@ -137,3 +138,9 @@ async def test_only_the_last_message_is_read() -> None:
     prompt = rendered([Message("system", "## Candidates\n"), Message("user", task.prompt(task.start()))])
     answer = await simulated_planner(p=1.0).complete(Request(prompt, Draw(0, 0), 1, 0.0, 700))
     assert json.loads(answer.text)[0]["task"] == STEPS[0].task
+
+
+async def test_words_may_stand_on_lines_of_any_kind() -> None:
+    model = simulated_planner(p=1.0, judge=1.0)
+    done = await mdap.aio.do("Put these words: a,\r\n b\nc,\td", model, k=2)
+    assert done.state == "a\nb\nc\nd"

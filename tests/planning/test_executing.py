@@ -57,6 +57,13 @@ async def test_a_plan_of_no_steps_leaves_the_state_and_asks_nobody() -> None:
     assert worker.requests == []
 
 
+async def test_a_beginning_that_is_no_state_is_refused() -> None:
+    with pytest.raises(UsageError, match="is no text, and the state is one"):
+        await executed(["a"], Role(adds), Role([YES]), start={"a": 1})
+    with pytest.raises(UsageError, match="nothing that JSON can hold"):
+        await executed(["a"], Role(adds), Role([YES]), start={"a": object()}, form="json")
+
+
 async def test_branches_that_wait_for_nothing_run_at_the_same_time_and_join() -> None:
     at_once: list[int] = []
     running = 0

@@ -334,6 +334,18 @@ async def test_an_empty_prompt_is_refused(prompt: str) -> None:
             await call
 
 
+async def test_text_that_no_journal_can_hold_is_refused_before_anything_is_asked() -> None:
+    half = "a\ud800"
+    for call, what in (
+        (aio.plan(half, "scripted"), "the prompt"),
+        (aio.do("a", "scripted", format=half), "the format"),
+        (aio.execute([half], "a", "scripted"), "the plan"),
+        (aio.execute(["a"], "a", "scripted", start=half), "the state before the first step"),
+    ):
+        with pytest.raises(UsageError, match=f"{what} holds halves of characters"):
+            await call
+
+
 async def test_a_slot_that_no_prompt_has_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "plan.txt"
     file.write_text("{promt}", encoding="utf-8")

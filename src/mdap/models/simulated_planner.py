@@ -101,7 +101,7 @@ def _parts(text: str) -> dict[str, str]:
 
 def _words(task: str) -> list[str]:
     listed = task.rpartition(":")[2]
-    return [word for word in (part.strip(" .\n") for part in listed.split(",")) if word]
+    return [word for word in (part.strip(" .\t") for part in re.split(r"[,\r\n]", listed)) if word]
 
 
 def _listed_steps(text: str) -> tuple[list[dict[str, Any]], bool]:
