@@ -70,7 +70,7 @@ from mdap.result import Reopen, Result
 from mdap.rowio import check_chain
 from mdap.spare import SpareModels
 from mdap.tasks.catalog import restored
-from mdap.tools import GivenTools, task_with
+from mdap.tools import GivenTools, task_with, typed
 
 # A task that says neither how many steps it has nor when it is over still ends, and says so.
 MOST_STEPS = 100_000_000
@@ -132,6 +132,7 @@ async def run(
         settings=msgspec.to_builtins(parts.settings),
         total=getattr(parts.view.task, "steps", None),
         prices=unit_prices,
+        tools=typed(tools),
     )
     with opened(journal) as store:
         with naming():

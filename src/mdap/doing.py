@@ -23,6 +23,7 @@ from mdap.observers import Observer
 from mdap.parts import Asked, Prices
 from mdap.planned import Conduct, Role, RoleTotals, conducting
 from mdap.planning.atomic import AtomicCheck, not_atomic
+from mdap.planning.beginning import check_beginning
 from mdap.planning.carrying_out import Branch, CarryingOut, Tell, Work
 from mdap.planning.events import PlanningEvent
 from mdap.planning.execution_task import EXECUTION, EXECUTION_VOTING, Form, Way
@@ -242,14 +243,12 @@ class _Doing:
     def __init__(
         self, kind: str, prompt: str, model: Asked | None, options: dict[str, Any], steps: Sequence[PlanStep] = ()
     ) -> None:
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise UsageError("the prompt is empty", remedy="say what is to be done")
         own = {name: options.pop(name) for name in Brief.__struct_fields__ if name in options}
         self._kind, self._prompt, self._model = kind, prompt, model
         for name in own.keys() & FOREIGN[kind]:
             raise unknown(f"option of {kind}", name, own.keys() - FOREIGN[kind])
         self._brief = Brief(**own)
-        _check_written(prompt, self._brief, steps)
+        check_beginning(prompt, self._brief.format, steps, self._brief.form, self._brief.beginning)
         self._models: dict[str, Asked | None] = {name: options.pop(name, None) for name in ROLE_MODELS}
         self._observers: Observer | Sequence[Observer] = options.pop("on_event", ())
         self._wiring = options
@@ -432,22 +431,6 @@ class _Teller:
                 self._planning.reached = event.decision.move.next_state
             for meant in told(event.decision, self._k):
                 self.conduct.emit(meant)
-
-
-def _check_written(prompt: str, brief: Brief, steps: Sequence[PlanStep]) -> None:
-    """Raise UsageError for what cannot stand in a journal, and for a state before the first step that is of no use."""
-    if brief.form == "text" and not isinstance(brief.beginning, str):
-        raise UsageError(
-            f"start={brief.start!r} is no text, and the state is one", remedy="give a text as start, or form='json'"
-        )
-    texts = {"the prompt": prompt, "the format": brief.format, "the plan": write_steps(steps)}
-    for name, value in (*texts.items(), ("the state before the first step", brief.beginning)):
-        try:
-            plain(value)
-        except UnicodeEncodeError:
-            raise UsageError(f"{name} holds halves of characters", remedy="give text that UTF-8 can write") from None
-        except TypeError as error:
-            raise UsageError(f"{name} is nothing that JSON can hold: {error}", remedy="give JSON values") from None
 
 
 def _check_planned(task: PlanTask, state: State) -> None:

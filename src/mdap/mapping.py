@@ -65,7 +65,7 @@ from mdap.parts import (
 from mdap.protocols import Clock, Journal, Model, Rule, Task
 from mdap.rowio import ORIGIN, WINDOW, Mapped, Output, Source, Target, TaskFactory, is_map, mapped, target_of
 from mdap.spare import SpareModels
-from mdap.tools import GivenTools, factory_with
+from mdap.tools import GivenTools, factory_with, typed
 
 
 async def map(
@@ -109,7 +109,7 @@ async def map(
     source = Source(factory_with(tools, task_factory), items, as_model(asked))
     try:
         with api.opened(journal) as store, target_of(output) as target:
-            chosen = _Chosen(k, rule, calibration, prices, free, red_flags, extra_flags)
+            chosen = _Chosen(k, rule, calibration, prices, free, red_flags, extra_flags, typed(tools))
             if source.first is None:
                 # A fingerprint is of a row's task: without a row there is no run. The output is made all the same.
                 return Mapped("", "done", "", {}, 0, 0, 0, {}, {}, {"in": 0, "out": 0}, 0.0, target.rows)
@@ -135,6 +135,7 @@ class _Chosen(msgspec.Struct, frozen=True):
     free: bool
     red_flags: RedFlags | None
     extra_flags: Sequence[RedFlagCheck]
+    tools: str
 
     def parts(self, source: Source, settings: Callable[[Model], Settings]) -> Parts:
         """Return what the rows are asked with, as the first of them shows it."""
@@ -180,6 +181,7 @@ def _begun(
         settings=msgspec.to_builtins(parts.settings) | ({} if origin is None else {ORIGIN: origin}),
         total=total,
         prices=prices_of(parts, chosen.prices, free=chosen.free),
+        tools=chosen.tools,
     )
     store.create(head)
     return _Plan(head, parts, rule, calibrated=calibrated)
@@ -201,7 +203,7 @@ def _taken_up(store: Journal, run: str, source: Source, chosen: _Chosen, changes
     given_rule = chosen.k is None and chosen.rule is None
     rule = suited(choose_rule(None, head.rule) if given_rule else choose_rule(chosen.k, chosen.rule), parts)
     now = fingerprint_of(parts, rule) | {"task": source.task}
-    check_tools(head.id, head.fingerprint, now)
+    check_tools(head, head.fingerprint, now)
     difference = differences(head.fingerprint, now)
     if difference:
         raise FingerprintChanged(

@@ -33,7 +33,7 @@ from mdap.parts import Asked, Options, Prices, changed_settings, choose_rule, un
 from mdap.protocols import Clock, Journal, Rule
 from mdap.roles import Ensemble, Role, RoleTotals, cast_roles
 from mdap.rowio import PLANNED, is_planned
-from mdap.tools import GivenTools, toolbox
+from mdap.tools import GivenTools, toolbox, typed
 
 
 @asynccontextmanager
@@ -77,6 +77,7 @@ async def conducting(
         "origin": dict(plain(origin or {})),
         "identity": plain(origin or {}) if identity is None else plain(identity),
         "tools": {"tools": ",".join(toolbox(tools).schemas)} if tools else {},
+        "typed": typed(tools),
     }
     try:
         with api.opened(journal) as store:
@@ -135,6 +136,7 @@ def _begun(
         fingerprint=_fingerprint(chosen.kind, about["identity"] | about["tools"], casting.told()),
         settings=msgspec.to_builtins(settings) | {PLANNED: stored},
         prices=unit_prices(casting.models, settings, chosen.prices, free=chosen.free),
+        tools=about["typed"],
     )
     store.create(head)
     return Staged(head, casting, about["origin"])
@@ -163,7 +165,7 @@ def _taken_up(
     # Who goes on need not say again what it began with: that is in the journal.
     same = (about["identity"] or origin) | about["tools"]
     now = _fingerprint(kind, same, casting.told())
-    check_tools(head.id, head.fingerprint, now)
+    check_tools(head, head.fingerprint, now)
     difference = differences(head.fingerprint, now)
     if difference:
         raise FingerprintChanged(

@@ -65,6 +65,7 @@ def tool(
 class Toolbox:
     """Tools under one policy: those whose categories are in `allow`, at most `rounds` calls a step.
 
+    `typed` are the flags that name them at a command line, if one did: a run keeps them for whoever goes on with it.
     Raises UsageError for a tool that the policy does not let be called, and for two of one name.
     """
 
@@ -74,13 +75,14 @@ class Toolbox:
         *,
         allow: Collection[str] = READ_ONLY,
         rounds: int = ROUNDS,
+        typed: str = "",
     ) -> None:
         # To Python, True is an int, and would pass for 1.
         if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
             raise UsageError(f"rounds={rounds!r} is out of range", remedy="give 1 or more calls a step")
         made = [one if isinstance(one, Tool) else tool(one) for one in tools]
         self.schemas = allowed([one.schema for one in made], allow)
-        self.rounds = rounds
+        self.rounds, self.typed = rounds, typed
         self.hands = {one.schema.name: one.hand for one in made}
 
     def around(self, task: Task | str) -> Task:
@@ -99,6 +101,11 @@ class Toolbox:
 def toolbox(tools: GivenTools) -> Toolbox:
     """Return what was given as a toolbox; a sequence of tools is one that only reads."""
     return tools if isinstance(tools, Toolbox) else Toolbox(tools)
+
+
+def typed(tools: GivenTools) -> str:
+    """Return the flags that name the tools at a command line; empty where a program gave them."""
+    return tools.typed if isinstance(tools, Toolbox) else ""
 
 
 def task_with(tools: GivenTools, task: Task | str) -> Task | str:
@@ -144,4 +151,5 @@ __all__ = [
     "task_with",
     "tool",
     "toolbox",
+    "typed",
 ]

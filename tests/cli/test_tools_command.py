@@ -110,7 +110,7 @@ def test_tools_are_named_on_the_command_line_and_again_at_a_resume(mdap: Termina
     run = stopped.json["run"]
     without = mdap("resume", run, "--max-steps", "9", "--accept-changes")
     assert without.code != 0
-    assert "--tool MODULE:NAME" in without.err
+    assert f"mdap resume {run} --tool tests.tool_support:look --allow custom" in without.err
     done = mdap("resume", run, "--max-steps", "9", *tools, "--json")
     assert (done.code, done.json["result"]["sum"]) == (0, 10)
     assert mdap("run", "x", "--model", "y", "--tool", "tests.tool_support:nothing").code == 2
@@ -137,7 +137,7 @@ def test_rows_of_a_map_call_tools_that_are_named_again_at_a_resume(mdap: Termina
     run = stopped.json["run"]
     without = mdap("resume", run, "--budget-calls", "99")
     assert without.code != 0
-    assert f"mdap resume {run} --tool MODULE:NAME" in without.err
+    assert f"mdap resume {run} --tool tests.tool_support:look --allow custom" in without.err
     done = mdap("resume", run, "--budget-calls", "99", *TOOLS)
     assert done.code == 0
     rows = [json.loads(line) for line in (mdap.folder / "out.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -155,7 +155,7 @@ def test_roles_call_tools_that_are_named_again_at_a_resume(mdap: Terminal, comma
     run = stopped.json["run"]
     without = mdap("resume", run, "--budget-calls", "99")
     assert without.code != 0
-    assert f"mdap resume {run} --tool MODULE:NAME" in without.err
+    assert f"mdap resume {run} --tool tests.tool_support:look --allow custom" in without.err
     assert mdap("resume", run, "--budget-calls", "99", *TOOLS).code == 0
 
 
@@ -163,3 +163,31 @@ def test_a_category_without_a_tool_is_refused(mdap: Terminal) -> None:
     said = mdap("do", "x", "--model", "simulated_planner", "--allow", "web")
     assert said.code == 2
     assert "--allow web without a tool allows nothing" in said.err
+
+
+def test_a_run_keeps_how_its_tools_were_named_and_says_so_with_each_command_that_goes_on(mdap: Terminal) -> None:
+    words = ("run", "tests.tool_support:Order", "--model", "tests.tool_support:clerk", "--k", "2", "--journal", "j.db")
+    stopped = mdap(*words, *TOOLS, "--max-steps", "1")
+    run = mdap("runs", "--json", "--journal", "j.db").json[0]["run"]
+    told = ["resume", run, "--max-steps", "2", *TOOLS, "--journal", "j.db"]
+    assert stopped.next[-1] == told
+    assert mdap("show", run, "--journal", "j.db").next == [told]
+    without = mdap("resume", run, "--max-steps", "9", "--journal", "j.db").next
+    assert without[0] == ["resume", run, *TOOLS, "--journal", "j.db"]
+    assert mdap("resume", run, "--max-steps", "9", *TOOLS, "--journal", "j.db").code == 0
+
+
+@pytest.mark.parametrize("command", ["map", "do"])
+def test_so_do_maps_and_plans(mdap: Terminal, command: str) -> None:
+    (mdap.folder / "rows.jsonl").write_text("1\n2\n3\n", encoding="utf-8")
+    words = {
+        "map": ("rows.jsonl", "--task", "tests.tool_support:order", "--model", "tests.tool_support:clerk", "-o", "o"),
+        "do": ("Put these words: a, b, c", "--model", "simulated_planner:p=1.0,judge=1.0"),
+    }[command]
+    stopped = mdap(command, *words, "--k", "2", *TOOLS, "--budget-calls", "7")
+    (told,) = [words for words in stopped.next if "--budget-calls" in words]
+    assert told[2:] == ["--budget-calls", "14", *TOOLS]
+    again = mdap(*told)
+    for _ in range(3):
+        again = mdap(*again.next[-1]) if again.code == 4 else again
+    assert again.code == 0

@@ -339,7 +339,7 @@ def _read(path: Path, what: str) -> str:
 def _drive(begin: _Begin, place: Place, *, json: bool, verbose: int, quiet: bool) -> int:
     """See a run through to its end, print what it came to, and return the exit code."""
     from mdap.cli.driving import until_stopped
-    from mdap.cli.exits import CODES, say, ways_on
+    from mdap.cli.exits import CODES, onward, say, ways_on
     from mdap.cli.progress import Line, shown
     from mdap.core.errors import MdapError, Rejected
     from mdap.core.events import Progress, Started
@@ -361,7 +361,7 @@ def _drive(begin: _Begin, place: Place, *, json: bool, verbose: int, quiet: bool
                 outcome = until_stopped(begin(journal, _note), line, place)
         except asyncio.CancelledError:
             _print_left(journal, begun, json=json)
-            say(f"interrupted; go on with `mdap resume {begun[0]}{place.flag}`" if begun else "interrupted")
+            say(f"interrupted; go on with `{onward(journal.head(begun[0]), place.flag)}`" if begun else "interrupted")
             return CODES["interrupted"]
         # An end that has a name: what was made until then is told like any other result.
         except Rejected as error:
@@ -369,15 +369,15 @@ def _drive(begin: _Begin, place: Place, *, json: bool, verbose: int, quiet: bool
         except MdapError:
             _print_left(journal, begun, json=json)
             if begun:
-                say(f"what was decided is kept; then go on with `mdap resume {begun[0]}{place.flag}`")
+                say(f"what was decided is kept; then go on with `{onward(journal.head(begun[0]), place.flag)}`")
             raise
-        book = journal.history(outcome.run).book
+        book, head = journal.history(outcome.run).book, journal.head(outcome.run)
         # What an earlier resume has changed is in the book.
-        settings = book.settings or journal.head(outcome.run).settings
+        settings = book.settings or head.settings
     _report(outcome, json=json)
     if outcome.status != "done":
         say(f"{outcome.status}: {addressed(outcome.reason, outcome.run, place.flag)}")
-        for command in ways_on(outcome.run, book, settings, place.flag):
+        for command in ways_on(outcome.run, book, settings, place.flag, head.tools):
             say(f"next:  {command}")
     code: int = CODES[outcome.status]
     return code

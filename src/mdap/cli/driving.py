@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
-from mdap.cli.exits import CODES, failed, say, unread, ways_on
+from mdap.cli.exits import CODES, failed, onward, say, unread, ways_on
 from mdap.cli.options import Place
 from mdap.cli.progress import Line, shown
 from mdap.cli.report import hints, print_json, print_result
@@ -123,7 +123,9 @@ def _ended(result: Result, place: Place, *, quiet: bool) -> int:
     for hint in hints(result, place.flag) if not quiet else ():
         say(f"note:  {hint}")
     # The settings in force: a resume that changed some has written its own into the book.
-    for command in ways_on(result.run, result.book, result.book.settings or result.head.settings, place.flag):
+    for command in ways_on(
+        result.run, result.book, result.book.settings or result.head.settings, place.flag, result.head.tools
+    ):
         say(f"next:  {command}")
     return CODES[result.status]
 
@@ -136,7 +138,7 @@ def _interrupted(journal: Journal, begun: list[str], place: Place, *, json: bool
     history = journal.history(run)
     _print_left(journal, run, json=json)
     durable = _durable(history.book.steps, history.head.total)
-    say(f"interrupted: {durable}; go on with `mdap resume {run}{place.flag}`")
+    say(f"interrupted: {durable}; go on with `{onward(history.head, place.flag)}`")
     return CODES["interrupted"]
 
 
@@ -144,7 +146,7 @@ def _broken(journal: Journal, run: str, error: MdapError, place: Place, *, json:
     history = journal.history(run)
     _print_left(journal, run, json=json)
     code = failed(error, verbose=verbose > 0, run=run, flag=place.flag)
-    say(f"{_durable(history.book.steps, history.head.total)}; then go on with `mdap resume {run}{place.flag}`")
+    say(f"{_durable(history.book.steps, history.head.total)}; then go on with `{onward(history.head, place.flag)}`")
     return code
 
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, TextIO
 
 from mdap.core.errors import MdapError, UsageError
-from mdap.core.history import Book
+from mdap.core.history import Book, RunHead
 from mdap.core.records import Status
 from mdap.core.remedy import addressed
 from mdap.core.secrets import keep_secret, redacted, secrets_in
@@ -80,10 +80,16 @@ def hush(stream: TextIO) -> None:
     os.close(nowhere)
 
 
-def ways_on(run: str, book: Book, settings: Mapping[str, Any], flag: str = "") -> list[str]:
+def onward(head: RunHead, flag: str) -> str:
+    """Return the command that goes on with a run as it was, its tools named again."""
+    return f"mdap resume {head.id}{head.tools}{flag}"
+
+
+def ways_on(run: str, book: Book, settings: Mapping[str, Any], flag: str = "", tools: str = "") -> list[str]:
     """Return the commands that go on from where a run ended, the likeliest first; none if it is done.
 
-    `settings` are those in force; `flag` names the journal where it is not the default one.
+    `settings` are those in force; `flag` names the journal where it is not the default one, and `tools` those that a
+    run needs again: see `RunHead.tools`.
     """
     if book.status == "done":
         return []
@@ -91,7 +97,7 @@ def ways_on(run: str, book: Book, settings: Mapping[str, Any], flag: str = "") -
     # A refusal names the cap to be raised, and how far; the settings do not know of it.
     named = _RAISING.findall(addressed(reason, run, flag))
     if named:
-        return named
+        return [f"{command}{tools}" for command in named]
     # The reason of an undecided run begins with its step.
     step = re.match(r"step (\d+)", reason)
     looks = [f"mdap show {run} --step {step[1]}{flag}"] if book.status == "undecided" and step else []
@@ -101,7 +107,7 @@ def ways_on(run: str, book: Book, settings: Mapping[str, Any], flag: str = "") -
     now = book.steps if raised == "max-steps" and now is None else now
     # A switch is given by its name alone.
     larger = "" if now is None else f" --{raised}" if isinstance(now, bool) else f" --{raised} {_doubled(now)}"
-    return [*looks, f"mdap resume {run}{larger}{flag}"]
+    return [*looks, f"mdap resume {run}{larger}{tools}{flag}"]
 
 
 def _doubled(now: Any) -> str:

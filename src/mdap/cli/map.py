@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mdap.cli.map_report import RowProgress
     from mdap.core.history import RunHead
     from mdap.engine.rows import Row
+    from mdap.protocols import Journal
     from mdap.rowio import Mapped
 
 _ROWS = Group("Rows", sort_key=1)
@@ -302,23 +303,29 @@ def _drive(
             origin=origin,
             **asked,
         )
-        result = _watched(work, progress, place, verbose=verbose, quiet=quiet)
+        result = _watched(work, journal, progress, place, verbose=verbose, quiet=quiet)
         if result is None:
             return CODES["interrupted"]
         ways = []
         if result.run:
-            book = journal.history(result.run).book
-            ways = ways_on(result.run, book, book.settings or journal.head(result.run).settings, place.flag)
+            book, head = journal.history(result.run).book, journal.head(result.run)
+            ways = ways_on(head.id, book, book.settings or head.settings, place.flag, head.tools)
     report(result, place, ways, json=json, quiet=quiet)
     return CODES[result.status]
 
 
 def _watched(
-    work: Coroutine[Any, Any, Mapped], progress: RowProgress, place: Place, *, verbose: int, quiet: bool
+    work: Coroutine[Any, Any, Mapped],
+    journal: Journal,
+    progress: RowProgress,
+    place: Place,
+    *,
+    verbose: int,
+    quiet: bool,
 ) -> Mapped | None:
     """Return what the map came to, seen through to its end under a progress line; None if it was interrupted."""
     from mdap.cli.driving import until_stopped
-    from mdap.cli.exits import say
+    from mdap.cli.exits import onward, say
     from mdap.cli.progress import Line, shown
     from mdap.core.errors import MdapError
     from mdap.core.remedy import addressed
@@ -328,13 +335,17 @@ def _watched(
         with shown(line, verbose=verbose, quiet=quiet):
             return until_stopped(work, line, place)
     except asyncio.CancelledError:
-        say(f"interrupted; go on with `mdap resume {progress.run}{place.flag}`" if progress.run else "interrupted")
+        say(
+            f"interrupted; go on with `{onward(journal.head(progress.run), place.flag)}`"
+            if progress.run
+            else "interrupted"
+        )
         return None
     except MdapError as error:
         if progress.run:
             # Whoever raised it could not know which run it was.
             error.remedy = addressed(error.remedy, progress.run)
-            say(f"what was decided is kept; then go on with `mdap resume {progress.run}{place.flag}`")
+            say(f"what was decided is kept; then go on with `{onward(journal.head(progress.run), place.flag)}`")
         raise
 
 

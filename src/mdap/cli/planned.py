@@ -134,7 +134,7 @@ def show_planned(run: str, step: int | None, row: int | None, place: Place, *, j
         _print(result, decided, left, samples, acts)
         if result.status not in ("done", "running"):
             say(f"{result.status}: {addressed(result.reason, result.run, place.flag)}")
-            for command in ways_on(head.id, book, book.settings or head.settings, place.flag):
+            for command in ways_on(head.id, book, book.settings or head.settings, place.flag, head.tools):
                 say(f"next:  {command}")
     return True
 

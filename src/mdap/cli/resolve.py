@@ -72,7 +72,7 @@ def resolve(
     import getpass
 
     from mdap import inbox
-    from mdap.cli.exits import say
+    from mdap.cli.exits import onward, say
     from mdap.cli.stored import opened
     from mdap.core.records import ABSENT
 
@@ -98,7 +98,7 @@ def resolve(
         )
     where = "" if row is None else f" of row {row}"
     say(f"step {acted.step}{where}: {acted.act}, by {acted.by}")
-    say(f"next:  mdap resume {head.id}{place.flag}")
+    say(f"next:  {onward(head, place.flag)}")
     return 0
 
 

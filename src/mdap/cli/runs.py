@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mdap.cli.options import USUAL_PLACE, Json, Place
-from mdap.core.history import History
+from mdap.core.history import History, RunHead
 
 
 def runs(*, place: Place = USUAL_PLACE, json: Json = False) -> int:
@@ -13,23 +13,25 @@ def runs(*, place: Place = USUAL_PLACE, json: Json = False) -> int:
 
     With --json: one array with one object a run.
     """
-    from mdap.cli.exits import say
+    from mdap.cli.exits import onward, say
     from mdap.cli.report import print_json, print_runs
     from mdap.cli.stored import opened
     from mdap.result import standing
 
     listed: list[dict[str, Any]] = []
+    heads: dict[str, RunHead] = {}
     # No journal is an empty list, on which no script has to stumble.
     if place.path.exists():
         with opened(place) as journal:
-            listed = [_row(standing(journal, head.id)) for head in journal.heads()]
+            heads = {head.id: head for head in journal.heads()}
+            listed = [_row(standing(journal, run)) for run in heads]
     if json:
         print_json(listed)
     elif listed:
         print_runs(listed)
         # The newest alone: it is the one that somebody has most likely just broken off.
         for row in [row for row in listed if row["status"] == "interrupted"][-1:]:
-            say(f"next:  mdap resume {row['run']}{place.flag}")
+            say(f"next:  {onward(heads[row['run']], place.flag)}")
     else:
         say(f"no runs in {place.path} yet; begin one with `mdap run hanoi:disks=5 --model simulated:p=0.9{place.flag}`")
     return 0

@@ -62,7 +62,9 @@ def _say_ways_on(result: Result, place: Place) -> None:
     if result.status in ("done", "running"):
         return
     say(f"{result.status}: {addressed(result.reason, result.run, place.flag)}")
-    for command in ways_on(result.run, result.book, result.book.settings or result.head.settings, place.flag):
+    for command in ways_on(
+        result.run, result.book, result.book.settings or result.head.settings, place.flag, result.head.tools
+    ):
         say(f"next:  {command}")
 
 

@@ -274,7 +274,7 @@ def _drive(begin: _Begin, place: Place, *, json: bool, verbose: int, quiet: bool
     """See a run through to its end, print what it came to, and return the exit code."""
     from mdap.agent_result import Foretold
     from mdap.cli.driving import until_stopped
-    from mdap.cli.exits import CODES, say, ways_on
+    from mdap.cli.exits import CODES, onward, say, ways_on
     from mdap.cli.progress import Line, shown
     from mdap.core.errors import MdapError
     from mdap.core.events import Progress, Started
@@ -298,21 +298,21 @@ def _drive(begin: _Begin, place: Place, *, json: bool, verbose: int, quiet: bool
             with shown(line, verbose=verbose, quiet=quiet):
                 result = until_stopped(begin(journal, _note), line, place)
         except asyncio.CancelledError:
-            say(f"interrupted; go on with `mdap resume {begun[0]}{place.flag}`" if begun else "interrupted")
+            say(f"interrupted; go on with `{onward(journal.head(begun[0]), place.flag)}`" if begun else "interrupted")
             return CODES["interrupted"]
         except MdapError:
             if begun:
-                say(f"what was decided is kept; then go on with `mdap resume {begun[0]}{place.flag}`")
+                say(f"what was decided is kept; then go on with `{onward(journal.head(begun[0]), place.flag)}`")
             raise
-        book = journal.history(result.run).book
+        book, head = journal.history(result.run).book, journal.head(result.run)
         # What an earlier resume has changed is in the book: told the same budget twice, nobody would get on.
-        settings = book.settings or journal.head(result.run).settings
+        settings = book.settings or head.settings
     _report(result, json=json)
     for warning in () if quiet else result.warnings:
         say(f"note:  {warning}")
     if not result.ok:
         say(f"{result.status}: {addressed(result.error, result.run, place.flag)}")
-        for command in ways_on(result.run, book, settings, place.flag):
+        for command in ways_on(result.run, book, settings, place.flag, head.tools):
             say(f"next:  {command}")
     code: int = CODES[result.status]
     return code

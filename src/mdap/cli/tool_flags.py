@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -43,7 +44,10 @@ class ToolFlags:
         from mdap.tools import READ_ONLY, Toolbox
 
         # What only reads is allowed at any time; the flag adds to it.
-        return {"tools": Toolbox([_imported(name) for name in self.tool], allow=[*READ_ONLY, *(self.allow or ())])}
+        allow = self.allow or []
+        named = [*(("--tool", name) for name in self.tool), *(("--allow", category) for category in allow)]
+        typed = "".join(f" {flag} {shlex.quote(value)}" for flag, value in named)
+        return {"tools": Toolbox([_imported(name) for name in self.tool], allow=[*READ_ONLY, *allow], typed=typed)}
 
     def _nothing(self) -> dict[str, Any]:
         from mdap.core.errors import UsageError

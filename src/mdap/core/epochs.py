@@ -6,7 +6,7 @@ import msgspec
 
 from mdap.core.errors import FingerprintChanged
 from mdap.core.fingerprint import differences
-from mdap.core.history import History
+from mdap.core.history import History, RunHead
 
 # What a fingerprint calls the tools: of a chain or a map, and of a run of branches.
 TOOLS = ("tools", "origin tools")
@@ -15,7 +15,7 @@ TOOLS = ("tools", "origin tools")
 def is_changed(history: History, before: dict[str, str], now: dict[str, str], *, accept_changes: bool) -> bool:
     """Say whether a run goes on as something else; raises FingerprintChanged where it may not."""
     changed, run = differences(before, now), history.head.id
-    check_tools(run, before, now)
+    check_tools(history.head, before, now)
     if changed and not accept_changes:
         raise FingerprintChanged(
             f"run {run} was started with something else:\n{changed}\n",
@@ -26,7 +26,7 @@ def is_changed(history: History, before: dict[str, str], now: dict[str, str], *,
     return bool(changed)
 
 
-def check_tools(run: str, before: dict[str, str], now: dict[str, str]) -> None:
+def check_tools(head: RunHead, before: dict[str, str], now: dict[str, str]) -> None:
     """Raise FingerprintChanged for a run whose tools are not those that it was started with.
 
     Its states may hold calls that only these tools can make: there is no going on without them.
@@ -34,8 +34,8 @@ def check_tools(run: str, before: dict[str, str], now: dict[str, str]) -> None:
     # A run without tools has no such parts, nor has one that is older than they are.
     if any(before.get(part) != now.get(part) for part in TOOLS):
         raise FingerprintChanged(
-            f"run {run} was started with other tools:\n{differences(before, now)}\n",
-            remedy=f"give it those: `mdap resume {run} --tool MODULE:NAME`, or tools=[...]",
+            f"run {head.id} was started with other tools:\n{differences(before, now)}\n",
+            remedy=f"give it those: `mdap resume {head.id}{head.tools or ' --tool MODULE:NAME'}`, or tools=[...]",
         )
 
 

@@ -17,7 +17,8 @@ class RunHead(msgspec.Struct, frozen=True):
     """What a run was started with. `fingerprint` must be equal at a resume; `settings` may change.
 
     `created` is an ISO 8601 time in UTC; `task`, `model` and `rule` are specs; `total` is the number of steps, if it is
-    known. `prices` are the unit prices that the run began with, by the spec of each model that has some.
+    known. `prices` are the unit prices that the run began with, by the spec of each model that has some. `tools` are
+    the flags by which a command line named the tools, told with the commands that go on; empty where a program did.
     """
 
     id: str
@@ -29,6 +30,7 @@ class RunHead(msgspec.Struct, frozen=True):
     settings: dict[str, Any]
     total: int | None = None
     prices: dict[str, UnitPrices] = msgspec.field(default_factory=dict)
+    tools: str = ""
 
 
 class Spend(msgspec.Struct):

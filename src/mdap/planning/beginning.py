@@ -1,0 +1,29 @@
+"""What planning and carrying out may begin with: text and states that a journal can hold. Nothing is asked here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mdap.core.errors import UsageError
+from mdap.core.plain import plain
+from mdap.planning.execution_task import Form
+from mdap.planning.steps import PlanStep, write_steps
+
+
+def check_beginning(prompt: str, text_format: str, steps: Sequence[PlanStep], form: Form, start: Any) -> None:
+    """Raise UsageError for an empty prompt, for what no journal can hold, and for a `start` that is not of the form."""
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise UsageError("the prompt is empty", remedy="say what is to be done")
+    if form == "text" and not isinstance(start, str):
+        raise UsageError(
+            f"start={start!r} is no text, and the state is one", remedy="give a text as start, or form='json'"
+        )
+    texts = {"the prompt": prompt, "the format": text_format, "the plan": write_steps(steps)}
+    for name, value in (texts | {"the state before the first step": start}).items():
+        try:
+            plain(value)
+        except UnicodeEncodeError:
+            raise UsageError(f"{name} holds halves of characters", remedy="give text that UTF-8 can write") from None
+        except TypeError as error:
+            raise UsageError(f"{name} is nothing that JSON can hold: {error}", remedy="give JSON values") from None
