@@ -30,7 +30,8 @@ class Task(Protocol):
     `kind(state) -> str`, `key(move) -> Any` (what two equal votes share; default: the canonical form),
     `in_form(form) -> Task` (the same task with prompts and replies in another form, for a model with `prompt_form`),
     `schema` (JSON Schema of what is voted on: makes 1 and 1.0 equal where it says number, arrays sets where it says
-    uniqueItems), `reply_schema` (JSON Schema that a provider which can is asked to hold replies to),
+    uniqueItems), `reply_schema` (JSON Schema that a provider which can is asked to hold
+    replies to, or a function of the state that returns one, or None),
     `judge` (an `mdap.engine.judging.Judge`: a model groups the candidates, outside of every guarantee),
     `restored(state) -> Task` (the task with all that a run's first state says and its spec does not),
     `settle(state, votes, winner) -> Move | None` (what a closed ballot comes to: `votes` are the moves of all that were

@@ -28,7 +28,7 @@ class TaskView:
         self.check: Callable[[State, Move], str | None] | None = getattr(task, "check", None)
         self.key: Callable[[Move], Any] | None = getattr(task, "key", None)
         self.schema: Mapping[str, Any] | None = getattr(task, "schema", None)
-        self.reply_schema: Mapping[str, Any] | None = getattr(task, "reply_schema", None)
+        self._reply_schema: Any = getattr(task, "reply_schema", None)
         self.judge: Judge | None = getattr(task, "judge", None)
         self.state_type: Any = getattr(task, "state_type", None)
         self.action_type: Any = getattr(task, "action_type", None)
@@ -39,8 +39,9 @@ class TaskView:
         self._effect: Callable[[State], ToolIntent | None] | None = getattr(task, "effect", None)
         # `apply` between stored values: what a journal is read back with.
         self.replay: Callable[[Any, Any], Any] | None = None if self.apply is None else self._replay
-        methods = ("start", "is_done", "kind", "prompt", "parse", "check", "apply", "key", "settle", "rank")
-        self._in = {name: Foreign(f"{type(task).__name__}.{name}") for name in (*methods, "effect", "observe")}
+        methods = ("start", "is_done", "kind", "prompt", "parse", "check", "apply", "key", "settle", "rank", "effect")
+        named = (*methods, "observe", "reply_schema")
+        self._in = {name: Foreign(f"{type(task).__name__}.{name}") for name in named}
         if self.vote_on not in ("action", "pair") or (self.vote_on == "action" and self.apply is None):
             raise TaskError(
                 f"vote_on={self.vote_on!r} of {type(task).__name__} is not possible",
@@ -79,6 +80,15 @@ class TaskView:
             return ""
         with self._in["kind"]:
             return self._kind(state)
+
+    def reply_schema(self, state: State) -> Mapping[str, Any] | None:
+        """Return the JSON Schema that a provider which can is to hold a reply to; None where it is free text."""
+        if not callable(self._reply_schema):
+            found: Mapping[str, Any] | None = self._reply_schema
+            return found
+        with self._in["reply_schema"]:
+            made: Mapping[str, Any] | None = self._reply_schema(state)
+        return made
 
     @property
     def has_effects(self) -> bool:

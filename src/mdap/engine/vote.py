@@ -128,7 +128,7 @@ def _request(asking: Asking, step: Step, prompt: Prompt, slot: Slot) -> Request:
         temperature,
         settings.max_tokens,
         step.state,
-        asking.view.reply_schema,
+        asking.view.reply_schema(step.state),
     )
 
 

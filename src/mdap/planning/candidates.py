@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,8 +19,8 @@ from mdap.core.formats import Format
 from mdap.core.records import ABSENT, Move, State
 from mdap.core.strictjson import read_json
 from mdap.planning.composition import COMPOSITIONS
-from mdap.planning.division import Division, read_division
-from mdap.planning.verdicts import NO, YES, distinct, read_choice, read_verdict
+from mdap.planning.division import Division, division_schema, read_division
+from mdap.planning.verdicts import NO, YES, choice_schema, distinct, read_choice, read_verdict, verdict_schema
 from mdap.planning.wording import (
     COMPOSER,
     DECOMPOSER,
@@ -129,6 +129,15 @@ class Candidates(ABC):
         reasons = distinct(reason for reasons in state["refused"] for reason in reasons)
         return self._wording.filled(self.proposes, values | self.slots() | {"reasons": bullets(reasons)})
 
+    def reply_schema(self, state: State) -> Mapping[str, Any] | None:
+        """Return the JSON Schema of a proposal, or of a choice among the candidates."""
+        return choice_schema(len(state["candidates"])) if state["candidates"] else self.proposal_schema
+
+    @property
+    def proposal_schema(self) -> Mapping[str, Any] | None:
+        """The JSON Schema of a proposal; None for one that is free text."""
+        return None
+
     def parse(self, text: str, state: State) -> Move:
         """Read a candidate, or a judge's choice; raises RedFlag for what is neither."""
         if not state["candidates"]:
@@ -186,6 +195,11 @@ class Divisions(Candidates):
         super().__init__(question, wording, rounds)
         self._parts, self._compositions = parts, [*COMPOSITIONS, *own]
 
+    @property
+    def proposal_schema(self) -> Mapping[str, Any] | None:
+        """The JSON Schema of a division."""
+        return division_schema()
+
     def read(self, text: str) -> Any:
         """Return a division as JSON values; raises RedFlag for one that nobody could carry out."""
         return shown_division(read_division(read_json(text), self._parts))
@@ -233,6 +247,15 @@ class Solutions(Candidates):
     def start(self) -> dict[str, Any]:
         """Return the state before anything is proposed, or with the answer that is given to be validated."""
         return super().start() | ({} if self._given is ABSENT else {"chosen": [self._given]})
+
+    def reply_schema(self, state: State) -> Mapping[str, Any] | None:
+        """Return the JSON Schema of an answer, a choice or a verdict; None for free text."""
+        return verdict_schema((YES, NO)) if state["chosen"] else super().reply_schema(state)
+
+    @property
+    def proposal_schema(self) -> Mapping[str, Any] | None:
+        """The JSON Schema of the format, if it is one of JSON."""
+        return self._form.schema
 
     def read(self, text: str) -> Any:
         """Return the answer that a reply is; raises RedFlag if it is not of the format, and for no answer at all."""
@@ -315,6 +338,10 @@ class Minimality:
     def prompt(self, state: State) -> str:
         """Return what it is asked."""
         return self._wording.filled(MINIMALITY, self._question.values())
+
+    def reply_schema(self, state: State) -> Mapping[str, Any]:
+        """Return the JSON Schema of a verdict."""
+        return verdict_schema((YES, NO))
 
     def parse(self, text: str, state: State) -> Move:
         """Read a verdict; raises RedFlag for anything else."""

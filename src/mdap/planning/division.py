@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -159,20 +160,20 @@ def _subtask(number: int, value: Any) -> Subtask:
     return Subtask(task, tuple(needs), float(complexity))
 
 
-def division_schema(most: int) -> dict[str, Any]:
-    """Return the JSON Schema of a division, for a provider that can hold a reply to one."""
-    subtask = {
-        "type": "object",
-        "properties": {"task": {"type": "string"}, "needs": {"type": "array", "items": {"type": "integer"}}},
-        "required": ["task", "needs"],
-        "additionalProperties": False,
+@cache
+def division_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a division, for a provider that can hold a reply to one.
+
+    Without bounds: not every provider takes them, and what is beyond them is a red flag all the same.
+    """
+    properties: dict[str, Any] = {
+        "task": {"type": "string"},
+        "needs": {"type": "array", "items": {"type": "integer"}},
+        "complexity": {"type": "number"},
     }
-    return {
-        "type": "object",
-        "properties": {
-            "subtasks": {"type": "array", "items": subtask, "maxItems": most},
-            "compose": {"type": "string"},
-        },
-        "required": ["subtasks", "compose"],
-        "additionalProperties": False,
-    }
+    whole = {"subtasks": {"type": "array", "items": _closed(properties)}, "compose": {"type": "string"}}
+    return _closed(whole)
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}

@@ -6,7 +6,7 @@ The state of the task holds that of the work before and after the change. No mod
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, Literal
 
@@ -15,7 +15,16 @@ from mdap.core.records import ABSENT, Move, State
 from mdap.core.strictjson import read_json
 from mdap.planning.steps import PlanStep
 from mdap.planning.templates import NONE, Templates, listed
-from mdap.planning.verdicts import CONTENTIOUS, NO, YES, distinct, read_choice, read_verdict
+from mdap.planning.verdicts import (
+    CONTENTIOUS,
+    NO,
+    YES,
+    choice_schema,
+    distinct,
+    read_choice,
+    read_verdict,
+    verdict_schema,
+)
 
 EXECUTION, EXECUTION_VOTING = "execution", "execution_voting"
 Form = Literal["text", "json"]
@@ -121,6 +130,12 @@ class ExecutionTask:
             return self._templates.filled("execute_vote", values | {"candidate": self._shown(candidates[0])})
         shown = "\n".join(f"### Candidate {n}\n{self._shown(one)}" for n, one in enumerate(candidates, 1))
         return self._templates.filled("execute_choose", values | {"candidates": shown})
+
+    def reply_schema(self, state: State) -> Mapping[str, Any] | None:
+        """Return the JSON Schema of a judgement, or of a choice; a state may have any form."""
+        if not state["candidates"]:
+            return None
+        return verdict_schema((YES, NO)) if self._way == "judge" else choice_schema(len(state["candidates"]))
 
     def parse(self, text: str, state: State) -> Move:
         """Read a new state, verbatim or as JSON, or a judgement; raises RedFlag for what is neither."""

@@ -17,7 +17,7 @@ from mdap.planning.atomic import MOST_CHARACTERS, AtomicCheck, not_atomic
 from mdap.planning.graph import check_requirements
 from mdap.planning.steps import PlanStep, is_end, read_step
 from mdap.planning.templates import NONE, Templates, listed
-from mdap.planning.verdicts import CONTENTIOUS, END, NO, YES, distinct, read_verdict
+from mdap.planning.verdicts import CONTENTIOUS, END, NO, YES, distinct, read_verdict, verdict_schema
 
 PLANNING, PLAN_VOTING = "planning", "plan_voting"
 # So many proposals in a row that judges refuse, and the plan is begun anew.
@@ -129,6 +129,10 @@ class PlanTask:
             "most_characters": MOST_CHARACTERS,
         }
         return self._templates.filled("plan", told | more)
+
+    def reply_schema(self, state: State) -> Mapping[str, Any] | None:
+        """Return the JSON Schema of a judgement; proposals are arrays, which a provider holds no reply to."""
+        return None if self.kind(state) == PLANNING else verdict_schema((YES, NO, END))
 
     def parse(self, text: str, state: State) -> Move:
         """Read a proposal or a verdict; raises RedFlag for what is neither, and for steps that code can refuse."""

@@ -77,6 +77,11 @@ class ToolSolutions(Solutions):
             parts.append(_ABOUT_CALLS)
         return "\n\n".join(parts)
 
+    @property
+    def proposal_schema(self) -> Mapping[str, Any] | None:
+        """None: a reply may be a call, whatever answers have to look like."""
+        return None
+
     def parse(self, text: str, state: State) -> Any:
         """Read a call, an answer, a choice or a verdict; raises RedFlag for what is none of them."""
         move = super().parse(text, state)

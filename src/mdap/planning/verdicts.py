@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from functools import cache
 from typing import Any
 
 from mdap.core.errors import RedFlag
@@ -49,6 +50,23 @@ def read_choice(text: str, candidates: int) -> tuple[int, str]:
     if choice == 0 and not (reason or "").strip():
         raise RedFlag("a 0 has no reason")
     return choice, (reason or "").strip()
+
+
+@cache
+def verdict_schema(words: tuple[str, ...]) -> dict[str, Any]:
+    """Return the JSON Schema of a judgement, for a provider that can hold a reply to one."""
+    return _closed({"verdict": {"type": "string", "enum": [word.capitalize() for word in words]}})
+
+
+@cache
+def choice_schema(candidates: int) -> dict[str, Any]:
+    """Return the JSON Schema of a choice among `candidates`, for a provider that can hold a reply to one."""
+    return _closed({"choice": {"type": "integer", "enum": list(range(candidates + 1))}})
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    named = {**properties, "reason": {"type": "string"}}
+    return {"type": "object", "properties": named, "required": list(named), "additionalProperties": False}
 
 
 def distinct(reasons: Iterable[str]) -> list[str]:
