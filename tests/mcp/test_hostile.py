@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -75,3 +77,31 @@ def test_a_line_that_cannot_be_read_is_answered_and_the_next_one_is_served(tmp_p
             assert talk(child, "ping", {})["result"] == {}
         child.stdin.close()
         assert child.wait(10) == 0
+
+
+def by_hand(url: str, *headers: bytes, method: bytes = b"POST") -> int:
+    """The status of a request whose headers no client would let pass."""
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO}).encode()
+    address = urlsplit(url)
+    lines = [method + b" /mcp HTTP/1.1", *headers, b"Content-Length: %d" % len(body), b"Connection: close"]
+    lines += [b"Content-Type: application/json", b"Accept: application/json, text/event-stream"]
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=10) as raw:
+        raw.sendall(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        return int(raw.makefile("rb").readline().split()[1])
+
+
+@pytest.mark.slow
+def test_what_only_begins_like_an_allowed_host_or_origin_is_refused(tmp_path: Path) -> None:
+    good = b"Host: localhost:5000"
+    with serving(tmp_path / "j.db") as (url, _):
+        assert by_hand(url, good) == 200
+        assert by_hand(url, good, b"Origin: http://localhost:5000") == 200
+        for host in (b"localhost:example.com", b"127.0.0.1:80@example.com", b"localhost:@example.com", b"", b" "):
+            assert by_hand(url, b"Host: " + host) == 421, host
+        for origin in (b"http://localhost:80@example.com", b"http://localhost:x", b"http://example.com", b"localhost"):
+            assert by_hand(url, good, b"Origin: " + origin) == 403, origin
+        assert by_hand(url, good, b"Origin: http://localhost", b"Origin: http://example.com") == 403
+        assert by_hand(url) == by_hand(url, good, b"Host: example.com") == 400
+        for method in (b"GET", b"DELETE", b"OPTIONS"):
+            assert by_hand(url, good, b"Origin: http://example.com", method=method) == 403
+        assert by_hand(url, good) == 200

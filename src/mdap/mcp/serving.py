@@ -8,6 +8,7 @@ import hmac
 import ipaddress
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -68,24 +69,42 @@ class Door(msgspec.Struct, frozen=True):
         )
 
 
-class Guarded:
-    """An ASGI application that answers 401 to whoever does not send the token."""
+# A name and a port. What has more in it would pass where names are compared by how they begin.
+_HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[^\s:@/]+)(:[0-9]{1,5})?", re.IGNORECASE)
+_ORIGIN = re.compile(rb"null|[a-z][a-z0-9+.-]*://(%s)?" % _HOST.pattern, re.IGNORECASE)
+_FORMS = {b"host": (_HOST, 421), b"origin": (_ORIGIN, 403)}
 
-    def __init__(self, app: Any, token: str) -> None:
+
+class Guarded:
+    """An ASGI application that refuses whoever does not send the token, where there is one, or names no one place."""
+
+    def __init__(self, app: Any, token: str | None) -> None:
         self._app = app
-        self._expected = f"Bearer {token}".encode()
+        self._expected = None if token is None else f"Bearer {token}".encode()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Let one request through, or refuse it before any of it is read."""
-        if scope["type"] == "http":
-            sent = [value for name, value in scope["headers"] if name.lower() == b"authorization"]
+        status = self._refusal(scope["headers"]) if scope["type"] == "http" else 0
+        if not status:
+            await self._app(scope, receive, send)
+            return
+        headers = [(b"content-type", b"text/plain"), *([(b"www-authenticate", b"Bearer")] if status == 401 else [])]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"a token is needed" if status == 401 else b"refused"})
+
+    def _refusal(self, headers: Sequence[tuple[bytes, bytes]]) -> int:
+        """Return the status with which a request is refused, or 0."""
+        if self._expected is not None:
+            sent = [value for name, value in headers if name.lower() == b"authorization"]
             # All bytes are compared, whatever they are: how long it takes must say nothing of the token.
             if len(sent) != 1 or not hmac.compare_digest(sent[0], self._expected):
-                headers = [(b"www-authenticate", b"Bearer"), (b"content-type", b"text/plain")]
-                await send({"type": "http.response.start", "status": 401, "headers": headers})
-                await send({"type": "http.response.body", "body": b"a token is needed"})
-                return
-        await self._app(scope, receive, send)
+                return 401
+        for wanted, (form, status) in _FORMS.items():
+            sent = [value for name, value in headers if name.lower() == wanted]
+            # Of two, the one that is looked at need not be the one that is meant.
+            if len(sent) > 1 or not all(form.fullmatch(value) for value in sent):
+                return status
+        return 0
 
 
 def application(server: MCPServer[Any], door: Door) -> Any:
@@ -96,7 +115,7 @@ def application(server: MCPServer[Any], door: Door) -> Any:
         transport_security=door.security,
         host=door.host,
     )
-    return app if door.token is None else Guarded(app, door.token)
+    return Guarded(app, door.token)
 
 
 @contextlib.asynccontextmanager

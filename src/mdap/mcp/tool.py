@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from mdap.core.errors import MdapError
 from mdap.mcp.pages import shortened, text_of
+from mdap.mcp.wording import for_clients
 
 # More than any counter needs, and no more than a journal can hold.
 LARGEST = 2**53
@@ -134,9 +135,8 @@ def told(error: MdapError) -> str:
         causes.append(cause.message if isinstance(cause, MdapError) else type(cause).__name__)
         cause = cause.__cause__
     happened = " → ".join([error.message, *causes])
-    return shortened(f"{error.code}: {happened}", _MOST_SAID) + (
-        f"\nnext: {shortened(error.remedy, _MOST_SAID)}" if error.remedy else ""
-    )
+    said = for_clients(shortened(f"{error.code}: {happened}", _MOST_SAID))
+    return said + (f"\nnext: {for_clients(shortened(error.remedy, _MOST_SAID))}" if error.remedy else "")
 
 
 def wrong_arguments(error: ValidationError) -> str:
