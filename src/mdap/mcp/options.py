@@ -31,6 +31,9 @@ class Changes(ArgModelBase):
     retries: Annotated[Few, Field(description="Retries a call, after failures of the network.")] = None
     timeout: Annotated[Seconds, Field(description="Seconds a call may take.")] = None
     max_steps: Annotated[Cap, Field(description="Decided steps; of a plan, its steps.")] = None
+    restarts: Annotated[Few, Field(description="With prompt: how often a plan is begun anew.")] = None
+    attempts: Annotated[Cap, Field(description="With prompt: attempts at a batch of steps.")] = None
+    rounds: Annotated[Cap, Field(description="With solve: how often candidates are drawn for one question.")] = None
     in_flight: Annotated[Cap, Field(description="Calls at once.")] = None
     budget_calls: Annotated[Few, Field(description="Calls of the whole run.")] = None
     budget_tokens: Annotated[Few, Field(description="Tokens of the whole run.")] = None
@@ -46,17 +49,30 @@ class Changes(ArgModelBase):
 
 
 class Start(Changes):
-    """What a run is begun with. One of `task`, `question` and `prompt` says what it is about."""
+    """What a run is begun with. One of `task`, `question`, `prompt` and `solve` says what it is about."""
 
     task: Annotated[str | None, Field(description="A task, such as hanoi:disks=5.", max_length=100_000)] = None
     question: Annotated[Text, Field(description="In place of a task: one question, answered by votes.")] = None
     one_of: Annotated[
-        list[str] | None, Field(description="The answers that a question has.", min_length=1, max_length=1_000)
+        list[str] | None,
+        Field(description="The answers that there are, of question or solve.", min_length=1, max_length=1_000),
     ] = None
     prompt: Annotated[Text, Field(description="In place of a task: what is to be planned and carried out.")] = None
     plan: Annotated[Text, Field(description="With prompt: a JSON array of steps to carry out, none planned.")] = None
     batch_size: Annotated[Cap, Field(description="With prompt: steps that are planned and carried out at once.")] = None
     format: Annotated[Text, Field(description="With prompt: what the result has to look like, in words.")] = None
+    solve: Annotated[
+        Text, Field(description="In place of a task: what is to be divided into parts, solved and composed.")
+    ] = None
+    decompose: Annotated[
+        Literal["binary", "numbered", "sentences", "sequential", "simple", "none"] | None,
+        Field(description="With solve: who divides; binary is the model, the others need none."),
+    ] = None
+    max_depth: Annotated[Few, Field(description="With solve: at this depth a task is solved as it stands.")] = None
+    max_subtasks: Annotated[Few, Field(description="With solve: subtasks at most.")] = None
+    validate_answers: Annotated[
+        Literal["none", "answer", "every"] | None, Field(description="With solve: whose answers are validated.")
+    ] = None
     model: Annotated[
         str | None,
         Field(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from asyncio import TaskGroup
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mdap.core.errors import Rejected, UsageError
+from mdap.core.errors import MdapError, Rejected, UsageError
 from mdap.core.history import Resumed, RunHead
 from mdap.journal import open_journal
+from mdap.mcp import solved
 from mdap.mcp.allowed import CLIENT
 from mdap.mcp.desk import PATIENCE, Desk, Live, Observer
 from mdap.models.client import Client, Mailbox
@@ -15,8 +17,9 @@ from mdap.protocols import Journal
 
 if TYPE_CHECKING:
     from mdap import doing
+    from mdap.agent_result import AgentResult
 
-Outcome: TypeAlias = "doing.Plan | doing.Execution"
+Outcome: TypeAlias = "doing.Plan | doing.Execution | AgentResult"
 KINDS = ("plan", "execute", "do")
 
 
@@ -76,13 +79,37 @@ async def reached(desk: Desk, head: RunHead) -> Outcome:
             copy.append(head.id, Resumed(book.settings, book.prices or {}))
         for entry in desk.journal.row_decisions(head.id):
             copy.append(head.id, entry)
+        if head.task == solved.KIND:
+            return await _apart(solved.reached(desk, head, copy))
         go_through = _again(desk, head, copy, Mailbox(), {"budget_calls": 0})
         try:
-            return await go_through()
+            return await _apart(go_through())
         except Rejected as error:
             return _partial(error)
     finally:
         copy.close()
+
+
+async def _apart(work: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """Return what `work` returns, from a task of its own.
+
+    On Python 3.11 a group of tasks in which one fails may leave its parent marked as being cancelled, and whoever
+    answers the request would take that for a cancellation of the client.
+    """
+    made: list[Outcome] = []
+    failed: list[MdapError] = []
+
+    async def _kept() -> None:
+        try:
+            made.append(await work)
+        except MdapError as error:
+            failed.append(error)
+
+    async with TaskGroup() as group:
+        group.create_task(_kept())
+    if failed:
+        raise failed[0]
+    return made[0]
 
 
 def _partial(error: Rejected) -> Outcome:

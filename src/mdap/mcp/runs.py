@@ -15,11 +15,12 @@ from mdap.core.errors import UsageError
 from mdap.core.history import Decided, RunHead, walk
 from mdap.core.prices import usd
 from mdap.core.records import Move
-from mdap.mcp import planned
+from mdap.mcp import planned, solved
 from mdap.mcp.desk import Desk, Live
 from mdap.mcp.options import Resume, Start
 from mdap.mcp.pages import listed, part_of, shortened
 from mdap.mcp.tool import LARGEST, Limit, Offset, Run, given, made
+from mdap.mcp.wording import for_clients
 from mdap.rowio import is_planned
 
 
@@ -42,21 +43,26 @@ class RunTools:
 
     async def run_start(self, **arguments: Any) -> dict[str, Any]:
         """Begin a long run and return its id at once; the run goes on in the server. Every step of a task is decided
-        by votes of small model calls, or is openly undecided. A prompt is planned and carried out, step by step.
+        by votes of small model calls, or is openly undecided. A prompt is planned and carried out, step by step; what
+        is to be solved is divided, and the results of its parts are composed.
 
         Look at it with run_status, read it with run_result. It is kept on disk: after a cancel, a budget or a crash
         run_resume goes on where it was. With model=client you answer the prompts: next_steps, submit_votes.
         """
         options = given(**arguments)
-        about = {name: options.pop(name, None) for name in ("task", "question", "prompt")}
+        about = {name: options.pop(name, None) for name in _ABOUT}
         if sum(value is not None for value in about.values()) != 1:
-            raise UsageError("task, question, prompt: give one of them", remedy="such as task='hanoi:disks=5'")
+            raise UsageError("task, question, prompt, solve: give one of them", remedy="such as task='hanoi:disks=5'")
         _check_belongs(options, about)
         model = options.pop("model", None)
         if about["prompt"] is not None:
             steps = options.pop("plan", None)
             kind = "do" if steps is None else "execute"
             return self._begun(await planned.begin(self._desk, kind, about["prompt"], steps, model, **options))
+        if about["solve"] is not None:
+            if "validate_answers" in options:
+                options["validate"] = options.pop("validate_answers")
+            return self._begun(await solved.begin(self._desk, about["solve"], model, **options))
         task: Any = about["task"]
         if task is None:
             from mdap import asked  # when it is first needed: a server is to be there at once
@@ -111,7 +117,8 @@ class RunTools:
         head = self._desk.idle(run)
         changes = given(**arguments)
         if is_planned(head):
-            return self._begun(await planned.take_up(self._desk, head, changes))
+            kind = solved if head.task == solved.KIND else planned
+            return self._begun(await kind.take_up(self._desk, head, changes))
         return self._begun(await self._desk.resume(head, **changes))
 
     async def runs(self, offset: Offset = 0, limit: Limit = 20) -> dict[str, Any]:
@@ -179,7 +186,7 @@ def standing_of(desk: Desk, head: RunHead) -> dict[str, Any]:
     if head.prices:
         told["cost_usd"] = f"{usd(book.spent.nano):f}"
     if live is None and book.reason:
-        told["reason"] = shortened(book.reason)
+        told["reason"] = for_clients(shortened(book.reason))
     if live is not None and live.box is not None:
         told["open_votes"] = len(live.box)
     told["next"] = _next(told, live)
@@ -203,14 +210,21 @@ def _next(told: dict[str, Any], live: Live | None) -> str:
             return f"run_resume(run={run!r})"
 
 
-_BELONGS = {"one_of": "question", "plan": "prompt", "batch_size": "prompt", "format": "prompt"}
+_ABOUT = ("task", "question", "prompt", "solve")
+_BELONGS: dict[str, tuple[str, ...]] = {
+    "one_of": ("question", "solve"),
+    **dict.fromkeys(("plan", "batch_size", "format", "restarts", "attempts"), ("prompt",)),
+    **dict.fromkeys(("decompose", "max_depth", "max_subtasks", "validate_answers", "rounds"), ("solve",)),
+    **dict.fromkeys(("rule", "max_steps"), ("task", "question", "prompt")),
+}
 
 
 def _check_belongs(options: dict[str, Any], about: dict[str, Any]) -> None:
     """Raise UsageError for an argument that has no meaning here."""
     for name, wanted in _BELONGS.items():
-        if name in options and about[wanted] is None:
-            raise UsageError(f"{name}: it goes with {wanted}", remedy=f"leave it out, or give {wanted}")
+        if name in options and all(about[one] is None for one in wanted):
+            there = " or ".join(wanted)
+            raise UsageError(f"{name}: it goes with {there}", remedy=f"leave it out, or give {there}")
 
 
 def _without_states(decision: dict[str, Any]) -> dict[str, Any]:
@@ -221,5 +235,6 @@ def _without_states(decision: dict[str, Any]) -> dict[str, Any]:
 
 def _planned(outcome: dict[str, Any]) -> dict[str, Any]:
     """Return what planning or carrying out came to; how the run stands is said beside it."""
-    kept = {name: value for name, value in outcome.items() if name not in ("run", "status", "reason", "totals")}
+    beside = ("run", "status", "reason", "totals", "error", "statistics", "warnings", "forecast")
+    kept = {name: value for name, value in outcome.items() if name not in beside}
     return kept | ({"plan": _planned(kept["plan"])} if kept.get("plan") else {})
