@@ -57,6 +57,24 @@ async def test_a_plan_of_no_steps_leaves_the_state_and_asks_nobody() -> None:
     assert worker.requests == []
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"attempts": 0}, "attempts=0"), ({"form": "xml"}, "form='xml'"), ({"execution": "nope"}, "execution='nope'")],
+)
+async def test_a_way_in_which_nothing_is_carried_out_is_refused_before_a_plan_is_made(
+    options: dict[str, Any], said: str
+) -> None:
+    planner = Role(["End"])
+    for call in (
+        mdap.aio.do("a", planner, k=1, start="", **options),
+        mdap.aio.execute(["a"], "a", planner, k=1, start="", **options),
+    ):
+        with pytest.raises(UsageError, match=said) as caught:
+            await call
+        assert "mdap resume" not in caught.value.remedy
+    assert planner.requests == []
+
+
 async def test_a_beginning_that_is_no_state_is_refused() -> None:
     with pytest.raises(UsageError, match="is no text, and the state is one"):
         await executed(["a"], Role(adds), Role([YES]), start={"a": 1})

@@ -14,7 +14,7 @@ import msgspec
 from mdap.core.errors import MdapError, Rejected
 from mdap.core.records import ABSENT, State
 from mdap.planning.events import ExecutionStarted, PlanningEvent, StateChanged
-from mdap.planning.execution_task import ExecutionTask, Form, Way
+from mdap.planning.execution_task import ExecutionTask, Form, Way, check_way
 from mdap.planning.graph import Batch, batches, check_requirements, last_of
 from mdap.planning.joining import merged
 from mdap.planning.steps import PlanStep
@@ -47,11 +47,13 @@ class CarryingOut:
     """A plan while it is carried out. `completed` are the places of the steps that are in `states`.
 
     `reasons` are those for which the last attempt was refused where no further one may be made.
-    Raises UsageError for a plan whose steps cannot be put in an order.
+    Raises UsageError for a plan whose steps cannot be put in an order, and for a way in which nothing is carried out:
+    a plan that is still to be made would have been paid for by then.
     """
 
     def __init__(self, work: Work, branch: Branch, tell: Tell) -> None:
         check_requirements(work.steps)
+        check_way(work.form, work.way, work.attempts)
         self.steps = work.steps
         self.reasons: tuple[str, ...] = ()
         self._work, self._branch, self._tell = work, branch, tell

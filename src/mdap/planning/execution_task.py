@@ -35,6 +35,15 @@ _FORMS: dict[Form, str] = {
 }
 
 
+def check_way(form: str, way: str, attempts: int) -> None:
+    """Raise UsageError for a form of the state, a way to carry out or a number of attempts that cannot be."""
+    for name, value, known in (("form", form, ("text", "json")), ("execution", way, ("judge", "race"))):
+        if value not in known:
+            raise UsageError(f"{name}={value!r} is unknown", remedy=f"give {' or '.join(known)}")
+    if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1:
+        raise UsageError(f"attempts={attempts!r} is out of range", remedy="give attempts of 1 or more")
+
+
 class ExecutionTask:
     """The change of a state by the steps of one batch; `befores` are the states that it begins from.
 
@@ -60,11 +69,7 @@ class ExecutionTask:
         always_format: bool = False,
         templates: Templates | None = None,
     ) -> None:
-        for name, value, known in (("form", form, ("text", "json")), ("execution", way, ("judge", "race"))):
-            if value not in known:
-                raise UsageError(f"{name}={value!r} is unknown", remedy=f"give {' or '.join(known)}")
-        if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1:
-            raise UsageError(f"attempts={attempts!r} is out of range", remedy="give attempts of 1 or more")
+        check_way(form, way, attempts)
         self._prompt, self._format = prompt, format
         self._steps = [step.to_dict() for step in steps]
         self._befores = list(befores)
