@@ -11,11 +11,13 @@ import pytest
 
 import mdap
 from mdap.agents import Agent
+from mdap.branches import planned
 from mdap.core.errors import FingerprintChanged, UsageError
 from mdap.core.history import Acted
 from mdap.core.records import Request
 from mdap.inbox import resolve, waiting
 from mdap.journal import open_journal
+from mdap.measuring import metrics
 from mdap.models.scripted import Scripted
 from mdap.tools import Toolbox
 from tests.engine.support import Watched
@@ -60,7 +62,12 @@ def test_a_leaf_calls_a_tool_once_and_its_solver_sees_what_came_of_it() -> None:
     first, last = asked(of, "solver")[0], asked(of, "solver")[-1]
     assert "- search_files: Find files by a pattern." in first.messages[-1].content
     assert '{"status": "ok", "value": ["a.md"]}' in last.messages[-1].content
-    assert [name for name in result.statistics.roles if name == "tool"] == ["tool"]
+    assert {name: role.steps for name, role in result.statistics.roles.items()} == {
+        "decomposer": 1,
+        "solver": 2,
+        "tool": 1,
+    }
+    assert result.steps == 4
 
 
 def test_every_role_is_told_of_the_tools_and_the_solver_alone_may_call_them() -> None:
@@ -179,6 +186,17 @@ def test_an_answer_in_json_is_no_call_and_the_mark_of_calls_is_no_answer() -> No
     of = model(solver=lambda role, request: '{"product": 12}' if request.draw.redraw else mark)
     result = solved_with(of, format=mdap.core.formats.json_value(), redraws=3)
     assert result.answer == {"product": 12}
+
+
+def test_the_figures_of_a_run_with_tools_are_those_of_its_metrics(tmp_path: Path) -> None:
+    result = solved_with(looks(), journal=tmp_path / "runs.db")
+    found, stored = metrics(tmp_path / "runs.db", result.run), result.statistics
+    assert (found.steps, found.votes, found.samples) == (stored.steps, stored.votes, stored.samples)
+    assert (found.tokens, found.flagged) == (stored.tokens, stored.flags)
+    assert found.seconds == pytest.approx(stored.seconds)
+    journal = open_journal(tmp_path / "runs.db")
+    assert planned(journal, result.run).total.steps == stored.steps
+    journal.close()
 
 
 async def test_a_resume_calls_nothing_again_and_needs_the_same_tools() -> None:

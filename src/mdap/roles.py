@@ -21,6 +21,7 @@ from mdap.core.redflags import Flag, RedFlagCheck, RedFlags
 from mdap.core.settings import Settings
 from mdap.models.catalog import as_model
 from mdap.parts import Asked, choose_rule, settings_of
+from mdap.planning.tool_task import KIND as TOOL
 from mdap.protocols import Model, Rule
 
 # Budgets, rates and what is recorded are of the whole run: no role has its own.
@@ -189,9 +190,14 @@ def totals_of(book: Book, *, priced: bool) -> dict[str, RoleTotals]:
     """Return the totals of each role by the kind of its steps, in the order in which they first had the word."""
     # A kind need not be in both: its calls may have come to no decision yet.
     kinds = dict.fromkeys([*book.roles, *book.kinds])
-    return {
+    found = {
         kind: _totals(book.roles.get(kind, Totals()), book.kinds.get(kind, Seen()), priced=priced) for kind in kinds
     }
+    if TOOL in found:
+        # Nobody votes on what a tool comes to, so these steps are no ballots of any kind: they are all the others.
+        steps = book.steps - sum(seen.steps for seen in book.kinds.values())
+        found[TOOL] = msgspec.structs.replace(found[TOOL], steps=steps)
+    return found
 
 
 def total_of(book: Book, *, priced: bool) -> RoleTotals:
@@ -202,7 +208,7 @@ def total_of(book: Book, *, priced: bool) -> RoleTotals:
         seen.agreed += one.agreed
         seen.dissent += one.dissent
         seen.contested += one.contested
-    return _totals(book.totals, seen, priced=priced)
+    return msgspec.structs.replace(_totals(book.totals, seen, priced=priced), steps=book.steps)
 
 
 def _totals(totals: Totals, seen: Seen, *, priced: bool) -> RoleTotals:

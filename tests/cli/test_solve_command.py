@@ -83,6 +83,20 @@ def test_a_budget_is_gone_on_with_by_the_command_that_is_printed(mdap: Terminal)
     assert (said.code, said.out) == (0, "8369910\n")
 
 
+def test_samples_are_recorded_for_flags_to_be_tried_on_and_a_class_is_a_format(mdap: Terminal) -> None:
+    words = ("solve", PRODUCT, "--model", "simulated_solver:solver=0.3,flags=0.05", "--k", "2", "--seed", "3", "-q")
+    found = mdap(*words, "--record", "samples", "--json").json
+    tried = mdap("metrics", found["run"], "--flags", "strict", "--json").json
+    assert tried["samples"] == found["statistics"]["samples"]
+    metrics = mdap("metrics", found["run"], "--json").json
+    assert metrics["steps"] == found["statistics"]["steps"]
+    assert metrics["flagged"] == found["statistics"]["flags"]
+    few = mdap(*words, "--json").json
+    assert mdap("metrics", few["run"], "--flags", "strict", "--json").json["samples"] < tried["samples"]
+    assert mdap(*words, "--record", "builtins:int").code in (0, 1, 3)
+    assert mdap(*words, "--record", "builtins:int", "--pattern", "a").code == 2
+
+
 def test_roles_and_prompts_of_ones_own(mdap: Terminal) -> None:
     said = mdap(
         "solve", PRODUCT, "--model", "simulated_solver:solver=1", "--role", "solver=simulated_solver", "--k", "1", "-q"

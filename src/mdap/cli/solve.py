@@ -109,6 +109,7 @@ class Judging:
     ] = None
 
 
+RECORDED = ("samples", "contested", "none")
 Task = Annotated[
     str | None, Parameter(help="What is to be solved: words, or a task that is a problem, such as multiplication:5.")
 ]
@@ -148,7 +149,9 @@ def solve(
     """
     text = _problem(_text(task, file))
     options = _options(cast, dividing, judging, base_url=base_url)
-    options |= {"format": _format(shape), **given(limits), **given(fixed), **money.options, **tools.given}
+    # One flag for two things, told apart by what is given: a class has a colon in its name.
+    recorded = {"record": shape.record} if shape.record in RECORDED else {}
+    options |= recorded | {"format": _format(shape), **given(limits), **given(fixed), **money.options, **tools.given}
     chosen = None if model is None else with_base_url(model, base_url)
     return _drive(_beginning(text, chosen, options), place, json=json, verbose=verbose, quiet=quiet)
 
@@ -234,6 +237,8 @@ def _format(shape: Shape) -> Format | None:
         "one_of": lambda options: formats.one_of(options.split(",")),
     }
     said = {f.name: getattr(shape, f.name) for f in fields(shape) if getattr(shape, f.name) is not None}
+    if said.get("record") in RECORDED:
+        del said["record"]
     if len(said) > 1:
         raise UsageError(f"{' and '.join(said)} are given: an answer has one format", remedy="give one of them")
     return next((ways[name](value) for name, value in said.items()), None)
