@@ -64,8 +64,9 @@ async def test_an_unknown_outcome_of_a_branch_is_asked_about() -> None:
     begun = next(n for n, entry in enumerate(watched.entries, 1) if isinstance(entry, Acted))
     left = watched.killed_after(begun)
     for _ in range(2):
-        with pytest.raises(Undecided, match="nobody knows what came of it"):
+        with pytest.raises(Undecided, match="nobody knows what came of it") as unknown:
             await essay(left, run)
+        assert f"mdap resolve {run} 1 --row 3 --retry" in unknown.value.remedy
     (found,) = waiting(left)
     assert (found.row, found.step, found.call) == (3, 1, 'search_files {"pattern":"a"}')
     resolve(left, run, 1, by="Ann", row=3, retry=True)

@@ -379,8 +379,9 @@ def _name_branch(error: MdapError, item: int) -> None:
         error.remedy = "begin a new run"
     elif error.step is not None:
         error.message = f"branch {item}, {error.message}"
-        # The command was written for a chain; a step of a branch is shown by its row.
-        error.remedy = error.remedy.replace(f"--step {error.step}", f"--step {error.step} --row {item}")
+        # The command was written for a chain; a step of a branch is shown, and resolved, by its row.
+        for step in (f"--step {error.step}", f"mdap resolve RUN {error.step}"):
+            error.remedy = error.remedy.replace(step, f"{step} --row {item}")
 
 
 def _row_status(error: MdapError) -> RowStatus:

@@ -191,3 +191,13 @@ def test_so_do_maps_and_plans(mdap: Terminal, command: str) -> None:
     for _ in range(3):
         again = mdap(*again.next[-1]) if again.code == 4 else again
     assert again.code == 0
+
+
+def test_rows_that_are_to_be_tried_again_are_so_with_their_tools(mdap: Terminal) -> None:
+    (mdap.folder / "rows.jsonl").write_text("1\n", encoding="utf-8")
+    mdap.write("vague", "def vague(prompt):\n    return 'I do not know'\n")
+    words = ("map", "rows.jsonl", "--task", "tests.tool_support:order", "--model", "vague:vague", "-o", "o")
+    said = mdap(*words, *TOOLS, "--redraws", "1")
+    assert said.code == 3
+    assert said.next[-1][2:] == [*TOOLS, "--retry-failed"]
+    assert mdap(*said.next[-1]).code == 3

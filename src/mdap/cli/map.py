@@ -276,7 +276,7 @@ def _drive(
 ) -> int:
     """See a map through to its end, say what it came to, and return the exit code."""
     from mdap import mapping
-    from mdap.cli.exits import CODES, ways_on
+    from mdap.cli.exits import CODES, onward, ways_on
     from mdap.cli.map_report import RowProgress, report
     from mdap.core.errors import UsageError
     from mdap.journal import open_journal
@@ -310,6 +310,9 @@ def _drive(
         if result.run:
             book, head = journal.history(result.run).book, journal.head(result.run)
             ways = ways_on(head.id, book, book.settings or head.settings, place.flag, head.tools)
+            if result.status in ("undecided", "error"):
+                # A plain resume would find nothing left to ask.
+                ways = [onward(head, f" --retry-failed{place.flag}")]
     report(result, place, ways, json=json, quiet=quiet)
     return CODES[result.status]
 

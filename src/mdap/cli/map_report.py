@@ -40,7 +40,7 @@ class RowProgress(Progress):
 def report(result: Mapped, place: Place, ways: Sequence[str], *, json: bool, quiet: bool) -> None:
     """Print what a map came to: as JSON, or for a person on standard error, where no row of the output can be.
 
-    `ways` are the commands that go on with what a budget or a program has stopped.
+    `ways` are the commands that go on with it; none where it is done.
     """
     if json:
         print_json(result.to_dict())
@@ -51,12 +51,8 @@ def report(result: Mapped, place: Place, ways: Sequence[str], *, json: bool, qui
         say(f"{result.status}: {addressed(result.reason, result.run, place.flag)}")
     if result.counts.get("undecided"):
         say(f"next:  mdap inbox{place.flag}")
-    # A plain resume would find nothing left to ask.
-    if result.status in ("undecided", "error"):
-        say(f"next:  mdap resume {result.run} --retry-failed{place.flag}")
-    else:
-        for command in ways:
-            say(f"next:  {command}")
+    for command in ways:
+        say(f"next:  {command}")
 
 
 def show_map(run: str, step: int | None, row: int | None, place: Place, *, json: bool) -> bool:
