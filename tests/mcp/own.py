@@ -78,6 +78,10 @@ def says_blue(prompt: str) -> str:
     return "blue"
 
 
+def ranks(prompt: str) -> str:
+    return "blue\ngreen\nred"
+
+
 class Sleepy:
     """A model that takes its time."""
 

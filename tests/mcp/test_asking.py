@@ -40,6 +40,25 @@ async def test_one_question_is_answered_by_votes_with_progress_that_rises(era: s
         assert [head.id for head in desk.journal.heads()] == [answer["run"]]
 
 
+async def test_answers_are_ranked_and_weighed_as_on_the_command_line(tmp_path: Path) -> None:
+    allowed = Allowed(models=("tests.mcp.own:ranks", "tests.mcp.own:says_blue"))
+    async with desk_at(tmp_path / "j.db", allowed) as desk, calling(desk) as call:
+        colours = ["red", "green", "blue"]
+        ranked = {"prompt": "Rank them", "ranking": colours, "model": "tests.mcp.own:ranks"}
+        answer = await call("ask", **ranked, rule="borda:5")
+        assert (answer["answer"], answer["rule"].partition(":")[0]) == ("blue", "borda")
+        assert "one format" in await call.error("ask", **ranked, one_of=colours)
+        weighed = {"prompt": "Which?", "model": "tests.mcp.own:says_blue", "rule": "log_odds:0.9,steps=1"}
+        assert "weighs votes" in await call.error("ask", **weighed)
+        answer = await call("ask", **weighed, confidence="text")
+        assert answer["answer"] == "blue"
+        [head] = [head for head in desk.journal.heads() if head.id == answer["run"]]
+        assert head.settings["confidence"] == "text"
+        assert "confidence" in await call.error("ask", **weighed, confidence="dreams")
+        begun = await call("run_start", question="Which?", **{**weighed, "prompt": None}, confidence="text")
+        assert (await call.ended(begun["run"]))["status"] == "done"
+
+
 async def test_an_answer_that_is_not_decided_is_absent(tmp_path: Path) -> None:
     async with desk_at(tmp_path / "j.db", BLUE) as desk, calling(desk) as call:
         answer = await call("ask", prompt="Which?", one_of=["red", "green"])

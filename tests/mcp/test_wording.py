@@ -29,6 +29,7 @@ from tests.mcp.support import calling, desk_at
         ("for all of them type: mdap runs", "for all of them runs"),
         ("mend it and go on with `mdap resume RUN`", "mend it and go on with run_resume"),
         ("go on with `mdap resume m-1 --retry-failed`", "go on with `mdap resume m-1 --retry-failed`"),
+        ("give --confidence logprobs, or a rule that counts", "give confidence logprobs, or a rule that counts"),
         ("set OPENAI_API_KEY", "set OPENAI_API_KEY"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,7 @@ from mdap.core.records import ABSENT, Move
 from mdap.core.strictjson import read_json
 from mdap.mcp.allowed import CLIENT
 from mdap.mcp.desk import Desk
-from mdap.mcp.options import Cap, Few, K, Rule, Seed
+from mdap.mcp.options import Cap, Confidence, Few, K, Rule, Seed
 from mdap.mcp.pages import MOST_BYTES, listed, shortened, size_of
 from mdap.mcp.progress import Tell, told_of
 from mdap.mcp.tool import LARGEST, Limit, Money, Offset, Run, given, made
@@ -55,11 +56,16 @@ class AskTools:
         k: K = None,
         rule: Rule = None,
         one_of: Annotated[list[str] | None, Field(description="The answers that there are.", max_length=1_000)] = None,
+        ranking: Annotated[
+            list[str] | None,
+            Field(description="What is to be ranked, best first: for the rules borda, irv, mrr.", max_length=1_000),
+        ] = None,
         schema: Annotated[dict[str, Any] | None, Field(description="A JSON Schema that answers must fit.")] = None,
         same: Annotated[
             Literal["folded", "python"] | None,
             Field(description="Which answers are one: folded (case and spaces apart) or python (one syntax tree)."),
         ] = None,
+        confidence: Confidence = None,
         p: Annotated[
             float | None, Field(description="Probability that one vote is right, if known.", gt=0, lt=1)
         ] = None,
@@ -75,26 +81,27 @@ class AskTools:
         a minute: run_start(question=...).
         """
         from mdap import asked  # here and below when it is first needed: a server is to be there at once
+        from mdap.core import formats
         from mdap.parts import choose_rule
 
         spec = self._desk.allowed.check_model(model)
         if spec == CLIENT:
             raise UsageError("model: your own votes need a run", remedy="run_start(question=..., model='client')")
-        inquiry = asked.prepare(prompt, one_of=one_of, schema=schema, key=same)
+        form = None if ranking is None else formats.ranking(ranking)
+        inquiry = asked.prepare(prompt, one_of=one_of, schema=schema, format=form, key=same)
         chosen = choose_rule(k, None if rule is None else self._desk.allowed.check_rule(rule))
         options = given(
-            max_samples=max_samples, max_tokens=max_tokens, seed=seed, budget_calls=budget_calls, budget_usd=budget_usd
-        )
-
+            max_samples=max_samples, max_tokens=max_tokens, seed=seed, budget_calls=budget_calls, budget_usd=budget_usd,
+            confidence=confidence,
+        )  # fmt: skip
         conduct = partial(asked.conduct, inquiry, spec, rule=chosen, journal=self._desk.journal, **options)
-
-        async def _asked(tell: Tell) -> Any:
-            told = _votes_told(tell)
-            live = await self._desk.launch(lambda heard: conduct(on_event=[heard, told]), None)
-            return await self._desk.outcome(live)
-
-        result = await told_of(ctx, _asked)
+        result = await told_of(ctx, partial(self._driven, conduct))
         return _fitting(asked.answer_of(result, inquiry, chosen, p).to_dict(), result.run)
+
+    async def _driven(self, conduct: Callable[..., Any], tell: Tell) -> Any:
+        """Return what a question's run comes to, while its votes are told."""
+        told = _votes_told(tell)
+        return await self._desk.outcome(await self._desk.launch(lambda heard: conduct(on_event=[heard, told]), None))
 
     async def estimate(
         self,

@@ -14,6 +14,13 @@ K = Annotated[
 ]
 Rule = Annotated[str | None, Field(description="A stopping rule in place of k, such as first_to_k:3.", max_length=200)]
 Seed = Annotated[int | None, Field(description="Settles every draw of a seeded model.", ge=-LARGEST, le=LARGEST)]
+Confidence = Annotated[
+    Literal["logprobs", "ask", "ask:100", "text"] | None,
+    Field(
+        description="What weighs a vote, for rules that weigh (log_odds, cisc): log-probabilities, a second call that "
+        "asks whether it is right, or its percentage, or words of doubt in the reply."
+    ),
+]
 Cap = Annotated[int | None, Field(ge=1, le=LARGEST)]
 Few = Annotated[int | None, Field(ge=0, le=LARGEST)]
 Seconds = Annotated[float | None, Field(gt=0, le=1e9)]
@@ -88,6 +95,7 @@ class Start(Changes):
     first_temperature: Annotated[Heat, Field(description="Temperature of a step's first draw.")] = None
     temperature: Annotated[Heat, Field(description="Temperature of all other draws.")] = None
     free: Annotated[bool | None, Field(description="What has no price costs nothing.")] = None
+    confidence: Confidence = None
     record: Annotated[
         Literal["samples", "contested", "none"] | None, Field(description="Whose samples are kept: whose steps'.")
     ] = None

@@ -216,6 +216,7 @@ _BELONGS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("plan", "batch_size", "format", "restarts", "attempts"), ("prompt",)),
     **dict.fromkeys(("decompose", "max_depth", "max_subtasks", "validate_answers", "rounds"), ("solve",)),
     **dict.fromkeys(("rule", "max_steps"), ("task", "question", "prompt")),
+    "confidence": ("task", "question"),
 }
 
 

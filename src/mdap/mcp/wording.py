@@ -42,4 +42,4 @@ def _call(found: re.Match[str]) -> str:
 
 def _argument(found: re.Match[str]) -> str:
     name = found[1].replace("-", "_")
-    return name if name in ARGUMENTS | {"max_tokens", "model", "k"} else found[0]
+    return name if name in ARGUMENTS | {"max_tokens", "model", "k", "rule", "confidence"} else found[0]
