@@ -109,6 +109,10 @@ class Page:
     def __exit__(self, *_: object) -> None:
         sys.path.remove(str(self.folder))
         del sys.modules[self.module.__name__]
+        # The next page may have a file of the same name, which is another module.
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None) or "").startswith(str(self.folder)):
+                del sys.modules[name]
         for process in self.background:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)

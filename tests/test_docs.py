@@ -78,6 +78,15 @@ def test_a_block_with_a_file_name_is_written_and_can_then_be_imported_and_run(tm
     run_page(path, tmp_path)
 
 
+def test_a_file_of_one_page_is_not_the_file_of_the_same_name_of_another(tmp_path: Path) -> None:
+    for value in (1, 2):
+        folder = tmp_path / str(value)
+        folder.mkdir()
+        file = f"```python twice_named.py\nvalue = {value}\n```\n"
+        text = f"{file}```python\nimport twice_named\nprint(twice_named.value)\n```\n```output\n{value}\n```\n"
+        run_page(write(folder, text), folder)
+
+
 @pytest.mark.parametrize(
     "text",
     [
