@@ -27,6 +27,9 @@ from mdap.protocols import Model, Rule
 # Budgets, rates and what is recorded are of the whole run: no role has its own.
 _OVERRIDES = ("max_tokens", "first_temperature", "temperature", "max_samples", "redraws", "flag_tokens", "confidence")
 
+# Which kinds of steps are, by the words of a preset, planning and voting.
+_LENGTHS = {"planning": "planning"} | dict.fromkeys(("plan_voting", "execution_voting"), "voting")
+
 
 class Role(msgspec.Struct, frozen=True):
     """How steps of one kind are asked; what is not given is as for the run.
@@ -141,10 +144,13 @@ def cast_roles(
     A model may prescribe temperatures, as it does for a run; what is given comes first.
     """
 
-    def _cast(asked: Asked | None, own: Rule, flags: RedFlags | None, changes: dict[str, Any]) -> Cast:
+    def _cast(asked: Asked | None, own: Rule, flags: RedFlags | None, changes: dict[str, Any], kind: str = "") -> Cast:
         made = None if asked is None else ensemble.model(asked)
         settings = settings_of(made, {**options, **changes}, own)
-        return Cast(made, own, redflags.red_flags(settings.flag_tokens, extra=extra_flags, replace=flags), settings)
+        # A preset has other lengths for those who plan and those who vote.
+        asked_for = _LENGTHS.get(kind, "")
+        found = redflags.red_flags(settings.flag_tokens, extra=extra_flags, replace=flags, role=asked_for)
+        return Cast(made, own, found, settings)
 
     usual = _cast(model, rule, red_flags, {})
     by_kind = {
@@ -153,6 +159,7 @@ def cast_roles(
             rule if role.rule is None else choose_rule(None, role.rule),
             red_flags if role.flags is None else role.flags,
             role.overrides(),
+            kind,
         )
         for kind, role in roles.items()
     }

@@ -31,13 +31,15 @@ def red_flags(
     *,
     extra: Iterable[RedFlagCheck] = (),
     replace: RedFlags | None = None,
+    role: str = "",
 ) -> tuple[Flag, ...]:
     """Return the flags of a run in the order in which they are asked: the defaults, then `extra`.
 
     The defaults are truncated, refused, too_long (only with `flag_tokens`, a number of tokens), empty, repeated;
-    `replace` stands in their place (`[accept_all]`: none); it may be the name of a `preset`. A check of one's own is
-    any callable `(response, request) -> reason or None`; it is counted under its `name`, else its `__name__`. Raises
-    UsageError for two flags of one name, and for `flag_tokens` below 1 or beside flags that replace the defaults.
+    `replace` stands in their place (`[accept_all]`: none); it may be the name of a `preset`, which is that of `role`. A
+    check of one's own is any callable `(response, request) -> reason or None`; it is counted under its `name`, else its
+    `__name__`. Raises UsageError for two flags of one name, and for `flag_tokens` below 1 or beside flags that replace
+    the defaults.
     """
     if flag_tokens is not None and flag_tokens < 1:
         raise UsageError(f"flag_tokens={flag_tokens} would discard every reply", remedy="give 1 or more, or None")
@@ -47,7 +49,7 @@ def red_flags(
             remedy=f"put mdap.core.redflags.too_long({flag_tokens}) among red_flags, or give yours as extra_flags",
         )
     named = "paper" if replace is None else replace
-    chosen = preset(named, flag_tokens) if isinstance(named, str) else named
+    chosen = preset(named, flag_tokens, role=role) if isinstance(named, str) else named
     flags = tuple(_named(check) for check in (*chosen, *extra))
     # Flags are counted by name: of two with one name nobody could say which discarded a reply.
     for name, count in Counter(flag.name for flag in flags).items():

@@ -125,7 +125,9 @@ def _propose(parts: dict[str, str], luck: _Luck, text: str) -> str:
     if not luck.is_right:
         steps = _another(words, first, steps, parts.get("Reasons", ""), luck.which)
     ends = [{"task": "End"}] if first + len(steps) >= len(words) else []
-    return json.dumps(steps + ends, ensure_ascii=False)
+    # All that the prompt asks for: a reply that leaves it out is shorter than a strict preset takes.
+    whole = [{**step, "requiresFormat": False, "extraContext": ""} for step in steps]
+    return json.dumps(whole + ends, ensure_ascii=False)
 
 
 def _another(
