@@ -276,7 +276,7 @@ def _drive(
 ) -> int:
     """See a map through to its end, say what it came to, and return the exit code."""
     from mdap import mapping
-    from mdap.cli.exits import CODES, onward, ways_on
+    from mdap.cli.exits import CODES
     from mdap.cli.map_report import RowProgress, report
     from mdap.core.errors import UsageError
     from mdap.journal import open_journal
@@ -306,15 +306,22 @@ def _drive(
         result = _watched(work, journal, progress, place, verbose=verbose, quiet=quiet)
         if result is None:
             return CODES["interrupted"]
-        ways = []
-        if result.run:
-            book, head = journal.history(result.run).book, journal.head(result.run)
-            ways = ways_on(head.id, book, book.settings or head.settings, place.flag, head.tools)
-            if result.status in ("undecided", "error"):
-                # A plain resume would find nothing left to ask.
-                ways = [onward(head, f" --retry-failed{place.flag}")]
+        ways = _ways_on(journal, result, place)
     report(result, place, ways, json=json, quiet=quiet)
     return CODES[result.status]
+
+
+def _ways_on(journal: Journal, result: Mapped, place: Place) -> list[str]:
+    """Return the commands that go on with a map, none where it is done or had no rows."""
+    from mdap.cli.exits import onward, ways_on
+
+    if not result.run:
+        return []
+    book, head = journal.history(result.run).book, journal.head(result.run)
+    if result.status in ("undecided", "error"):
+        # A plain resume would find nothing left to ask.
+        return [onward(head, f" --retry-failed{place.flag}")]
+    return ways_on(head.id, book, book.settings or head.settings, place.flag, head.tools)
 
 
 def _watched(
