@@ -27,8 +27,8 @@ def export(
     import msgspec
 
     from mdap.branches import steps_of
-    from mdap.cli.stored import opened, read
     from mdap.cli.map_report import row_steps
+    from mdap.cli.stored import opened, read
     from mdap.rowio import is_map, is_planned
 
     encode = msgspec.json.Encoder().encode
