@@ -190,8 +190,8 @@ def test_solvers_call_tools_that_are_named_again_at_a_resume(mdap: Terminal) -> 
         "        return prompt.partition('\"value\": ')[2].partition('}')[0]\n"
         '    return \'{"tool": "multiply", "arguments": {"a": 3, "b": 4}}\'\n',
     )
-    words = ("solve", "1) Multiply 3 by 4.\n2) Multiply 3 by 4.", "--model", "desk:clerk", "--k", "1", "--free")
-    words += ("--decompose", "sequential")
+    task = "1) Multiply 3 by 4.\n2) Multiply 3 by 4."
+    words = ("solve", task, "--model", "desk:clerk", "--k", "1", "--free", "--decompose", "sequential")
     assert "custom, which is not allowed" in mdap(*words, "--tool", "desk:multiply").err
     tools = ("--tool", "desk:multiply", "--allow", "custom")
     stopped = mdap(*words, *tools, "--budget-calls", "3", "-q")
