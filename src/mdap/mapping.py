@@ -6,7 +6,7 @@ Here a map is wired together from the parts that a run is made of; what a row go
 from __future__ import annotations
 
 import secrets
-from asyncio import CancelledError, TaskGroup
+from asyncio import CancelledError
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import suppress
@@ -46,6 +46,7 @@ from mdap.engine.taskview import TaskView
 from mdap.engine.tools import said_of
 from mdap.engine.vote import Asking
 from mdap.engine.voting import do_voting
+from mdap.groups import Group
 from mdap.models.catalog import as_model
 from mdap.observers import Observer, warn
 from mdap.parts import (
@@ -327,17 +328,14 @@ class _Map:
     async def _drive(self) -> None:
         rows = given(self._source.items, *self._stored())
         most = self._plan.parts.settings.in_flight
-        try:
-            # In a group of its own: what hands results on outlasts all who work, and is told when they have ended.
-            async with TaskGroup() as writing:
-                writing.create_task(self._out.run())
-                async with TaskGroup() as working:
-                    # As many as there may be calls: a row that is driven has at least one in flight.
-                    for _ in range(most):
-                        working.create_task(self._work(rows))
-                self._out.close()
-        except BaseExceptionGroup as errors:
-            raise _first(errors) from None
+        # In a group of its own: what hands results on outlasts all who work, and is told when they have ended.
+        async with Group() as writing:
+            writing.create_task(self._out.run())
+            async with Group() as working:
+                # As many as there may be calls: a row that is driven has at least one in flight.
+                for _ in range(most):
+                    working.create_task(self._work(rows))
+            self._out.close()
 
     def _stored(self) -> tuple[Iterator[RowDecided], Iterator[RowEnded]]:
         if self._plan.resumed is None:
@@ -410,9 +408,3 @@ def _steps_of(rows: int | None, first: TaskView) -> int | None:
     """Return the steps of all rows together, if both are known; rows that were added later are not among them."""
     each: int | None = getattr(first.task, "steps", None)
     return None if rows is None or each is None else max(1, rows * each)
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the error that ended a group, which may stand in a group of its own."""
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -28,6 +28,7 @@ from mdap.core.records import Status
 from mdap.core.redflags import RedFlagCheck, RedFlags, preset_told
 from mdap.core.remedy import addressed
 from mdap.core.settings import CHANGEABLE
+from mdap.groups import first
 from mdap.observers import Observer
 from mdap.parts import Asked, Options, Prices, changed_settings, choose_rule, unit_prices
 from mdap.protocols import Clock, Journal, Rule
@@ -217,13 +218,7 @@ def _first_of_a_group() -> Iterator[None]:
     try:
         yield
     except BaseExceptionGroup as errors:
-        raise _first(errors) from None
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the error that ended a group, which may stand in a group of its own."""
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+        raise first(errors) from None
 
 
 def _address(error: MdapError, run: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mdap.core.errors import TaskError, UsageError
 from mdap.engine.tools import MOST_BYTES, TIMEOUT, Hand
+from mdap.groups import first
 from mdap.planning.intents import KEY_PARAMETER, Category, schema_from_json
 from mdap.tools import Tool
 
@@ -55,12 +56,7 @@ async def tool_servers(
             yield [tool for name, tool in found.items() if only is None or name in only]
     except BaseExceptionGroup as errors:
         # Each session waits in a group of its own; whoever uses them wants to hear what went wrong, not where.
-        raise _first(errors) from None
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+        raise first(errors) from None
 
 
 async def _tools(

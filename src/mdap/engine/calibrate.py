@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import TaskGroup
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from statistics import median
 from typing import TypeVar
@@ -16,6 +15,7 @@ from mdap.core.rules import AheadByK
 from mdap.engine.poll import Slot
 from mdap.engine.vote import Asking, Reader, get_vote
 from mdap.engine.voting import do_voting
+from mdap.groups import Group
 from mdap.protocols import Clock, Complete
 
 T = TypeVar("T")
@@ -220,10 +220,6 @@ async def _each(items: Iterable[T], many: int, do: Callable[[T], Awaitable[objec
         for item in waiting:
             await do(item)
 
-    try:
-        async with TaskGroup() as group:
-            for _ in range(many):
-                group.create_task(_work())
-    except BaseExceptionGroup as errors:
-        # The group is only how the others were ended; who calls knows errors by their own types.
-        raise errors.exceptions[0] from None
+    async with Group() as group:
+        for _ in range(many):
+            group.create_task(_work())

@@ -5,14 +5,15 @@ How a batch is asked for is handed in, as `branch`; what was reached before a fa
 
 from __future__ import annotations
 
-from asyncio import Event, TaskGroup
+from asyncio import Event
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
 
-from mdap.core.errors import MdapError, Rejected
+from mdap.core.errors import Rejected
 from mdap.core.records import ABSENT, State
+from mdap.groups import Group
 from mdap.planning.events import ExecutionStarted, PlanningEvent, StateChanged
 from mdap.planning.execution_task import ExecutionTask, Form, Way, check_way
 from mdap.planning.graph import Batch, batches, check_requirements, last_of
@@ -83,12 +84,9 @@ class CarryingOut:
         """
         if not self._batches:
             return self._work.start
-        try:
-            async with TaskGroup() as group:
-                for batch in self._batches:
-                    group.create_task(self._carry_out(batch))
-        except BaseExceptionGroup as errors:
-            raise _first(errors) from None
+        async with Group() as group:
+            for batch in self._batches:
+                group.create_task(self._carry_out(batch))
         last = last_of(self._batches)
         befores = self._joined(last)
         if len(befores) > 1:
@@ -162,9 +160,3 @@ class CarryingOut:
             always_format=needs_format,
             templates=work.templates,
         )
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the error that ended a group: that of a step before that of a program."""
-    found = [_first(error) if isinstance(error, BaseExceptionGroup) else error for error in errors.exceptions]
-    return next((error for error in found if not isinstance(error, MdapError)), found[0])

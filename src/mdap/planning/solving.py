@@ -5,7 +5,7 @@ How a branch is asked is handed in; what was solved before a failure stays solve
 
 from __future__ import annotations
 
-from asyncio import Event, TaskGroup
+from asyncio import Event
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
@@ -16,6 +16,7 @@ from mdap.core.errors import MdapError, ModelError, RedFlag, TaskError, Undecide
 from mdap.core.foreign import Foreign
 from mdap.core.formats import Format
 from mdap.core.records import ABSENT, State
+from mdap.groups import Group
 from mdap.planning.candidates import Divisions, Minimality, Question, Solutions, shown_division
 from mdap.planning.composition import Combine, Part, compose, is_known
 from mdap.planning.decomposers import Decomposer
@@ -249,12 +250,9 @@ class Solving:
                 failures[place] = error
             ends[place].set()
 
-        try:
-            async with TaskGroup() as group:
-                for place in range(len(subtasks)):
-                    group.create_task(_part(place))
-        except BaseExceptionGroup as errors:
-            raise _first(errors) from None
+        async with Group() as group:
+            for place in range(len(subtasks)):
+                group.create_task(_part(place))
         if failures:
             raise failures[min(failures)]
 
@@ -354,11 +352,6 @@ def _checked(division: Division, spec: str, most: int) -> Division:
 def _is_of_the_subtask(error: MdapError) -> bool:
     """Whether an error concerns one subtask alone, so that the others can go on."""
     return isinstance(error, Undecided | TaskError)
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def counted(tree: Solved | None) -> tuple[int, int, int]:
