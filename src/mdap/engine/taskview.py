@@ -29,6 +29,7 @@ class TaskView:
         self.key: Callable[[Move], Any] | None = getattr(task, "key", None)
         self.schema: Mapping[str, Any] | None = getattr(task, "schema", None)
         self._reply_schema: Any = getattr(task, "reply_schema", None)
+        self._has_schemas = callable(self._reply_schema)
         self.judge: Judge | None = getattr(task, "judge", None)
         self.state_type: Any = getattr(task, "state_type", None)
         self.action_type: Any = getattr(task, "action_type", None)
@@ -83,7 +84,7 @@ class TaskView:
 
     def reply_schema(self, state: State) -> Mapping[str, Any] | None:
         """Return the JSON Schema that a provider which can is to hold a reply to; None where it is free text."""
-        if not callable(self._reply_schema):
+        if not self._has_schemas:
             found: Mapping[str, Any] | None = self._reply_schema
             return found
         with self._in["reply_schema"]:
@@ -271,8 +272,9 @@ def _named(value: Any) -> str:
 def rendered(given: str | Sequence[Message], what: str = "paraphrases") -> Prompt:
     """Return what a task wants to ask, text or messages, as a prompt; raises TaskError if `what` gave neither."""
     if not isinstance(given, str):
-        messages_given = list(given) if isinstance(given, Iterable) else []
-        if not messages_given or not all(isinstance(message, Message) for message in messages_given):
+        # By type first: once a step, and several times cheaper than asking an abstract class.
+        messages_given = given if type(given) in (list, tuple) else list(given) if isinstance(given, Iterable) else []
+        if {*map(type, messages_given)} != {Message}:
             raise TaskError(
                 f"{what} returned {_named(given)}, neither a text nor messages",
                 remedy="return the prompt as a text, or as a list of mdap.Message(role, content); "
