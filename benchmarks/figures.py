@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-import time
+import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -56,15 +57,28 @@ class Process:
     output: bytes
 
 
+# Runs a command in a small process of its own and says what it took: the peak of one that is forked off a large process
+# would count what that one holds.
+_REPORT = """
+import json, os, resource, subprocess, sys, time
+began = time.perf_counter()
+code = subprocess.run(sys.argv[2:]).returncode
+wall = time.perf_counter() - began
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+os.write(int(sys.argv[1]), json.dumps([code, wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]).encode())
+"""
+
+
 def run_process(command: list[str], **options: Any) -> Process:
     """Run a command to its end and return what it took; raises if it fails."""
-    began = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, **options)
-    assert child.stdout is not None
-    output = child.stdout.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    child.stdout.close()
-    if child.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}")
-    return Process(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output)
+    told, write = os.pipe()
+    try:
+        runner = [sys.executable, "-S", "-c", _REPORT, str(write), *command]
+        output = subprocess.run(runner, stdout=subprocess.PIPE, pass_fds=[write], check=True, **options).stdout
+        code, wall, cpu, peak_mb = json.loads(os.read(told, 4096))
+    finally:
+        os.close(told)
+        os.close(write)
+    if code:
+        raise RuntimeError(f"{' '.join(command)} ended with {code}")
+    return Process(wall, cpu, peak_mb, output)
