@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -35,6 +37,7 @@ from mdap.rowio import WINDOW
 from tests.mapping_support import Count, Noted, Sum, sums
 
 MODEL = "simulated:p=0.8,flags=0.05,seed=4"
+ROOT = Path(__file__).parents[1]
 
 
 async def alone(make: Any, raw: Any, item: int, seed: int = 0, k: int = 3) -> Any:
@@ -400,29 +403,30 @@ def test_one_slow_row_holds_up_no_more_than_the_window() -> None:
     assert ahead == [WINDOW - 1]
 
 
+# A process of its own from the start: the peak of a forked one counts what its parent held.
+_MAPPED = """
+import resource, sys
+import mdap
+from tests.mapping_support import Sum
+count, folder = int(sys.argv[1]), sys.argv[2]
+rows = ({"a": n, "b": 1} for n in range(count))
+mdap.map(Sum, rows, "simulated:p=0.998", journal=f"{folder}/{count}.db", output=f"{folder}/{count}.jsonl")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
 @pytest.mark.slow
 def test_memory_is_flat_and_the_journal_small(tmp_path: Path) -> None:
     def peak(count: int) -> tuple[int, float]:
-        """Kilobytes that a map of so many rows takes at its peak in a process of its own, and its bytes a row."""
-        child = os.fork()
-        path = tmp_path / f"{count}.db"
-        if child == 0:
-            rows = lazily(count, _Forgetful())
-            mdap.map(Sum, rows, "simulated:p=0.998", journal=path, output=tmp_path / f"{count}.jsonl")
-            os._exit(0)
-        _, status, usage = os.wait4(child, 0)
-        assert status == 0
-        return usage.ru_maxrss, path.stat().st_size / count
+        """Kilobytes that a map of so many rows takes at its peak, and its bytes a row."""
+        command = [sys.executable, "-c", _MAPPED, str(count), str(tmp_path)]
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        return int(said), (tmp_path / f"{count}.db").stat().st_size / count
 
     small, _ = peak(2_000)
     large, bytes_a_row = peak(10_000)
     assert large - small < 4_000, f"{small} kB for 2,000 rows, {large} kB for 10,000"
     assert bytes_a_row < 64
-
-
-class _Forgetful(list[int]):
-    def append(self, value: int, /) -> None:
-        """Keep nothing."""
 
 
 # Prompts with slots.

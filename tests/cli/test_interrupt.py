@@ -125,7 +125,8 @@ def test_a_second_process_is_told_which_one_drives_the_run(mdap: Terminal) -> No
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(mdap: Terminal) -> None:
-    with under_way(mdap, *WORDS) as process:
+    # At most 64 decisions wait for the disk, so that some of 150 are on it.
+    with under_way(mdap, *WORDS, until="step 150 decided") as process:
         process.kill()
         assert process.wait() == -signal.SIGKILL
     run = mdap.last()
