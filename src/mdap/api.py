@@ -251,6 +251,7 @@ def _wired(journal: Journal, history: History, parts: Parts, rule: Rule, emit: O
     log = Log(journal, history, view, settings.record, clock)
     prices: dict[str, UnitPrices] = head.prices if book.prices is None else book.prices
     meter = Meter(Budget(limits_of(settings), book.spent), clock, log.lease, emit)
+    log.watch_tempo(meter.tempo, journal)
     if prices:
         log.watch_cost(lambda: meter.budget.spent.nano)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -15,7 +16,7 @@ from mdap.core.events import StepBegun, StepDecided
 from mdap.core.history import Acted, Attempted, Decided, Ended, History, Learned, Leased, Opened, Snapshot, Spend, walk
 from mdap.core.plain import plain
 from mdap.core.records import Attempt, Decision, Move, Record, Sample, State, Status, Step, Totals, Usage
-from mdap.engine.calling import Emit
+from mdap.engine.calling import Emit, Tempo
 from mdap.engine.lookahead import Ahead
 from mdap.engine.poll import Poll
 from mdap.engine.taskview import TaskView
@@ -26,6 +27,17 @@ MOST_WAITING = 64
 LONGEST_WAIT = 0.05
 # A resume reads the newest snapshot and the decisions after it.
 SNAPSHOT_EVERY = 1024
+
+
+@runtime_checkable
+class Leader(Protocol):
+    """A journal that whoever drives a run may write to by itself."""
+
+    def lead(self, is_leading: bool) -> None:
+        """Say whether it will, often."""
+
+    def write_now(self) -> None:
+        """Make durable all that was handed over; raises JournalError if it cannot be."""
 
 
 class Log:
@@ -50,6 +62,9 @@ class Log:
         self._ahead_stored = Ahead()
         self._reached: tuple[int, State] | None = None
         self._judged = Usage() if view.judge is None else view.judge.usage
+        self._tempo: Tempo | None = None
+        self._leader: Leader | None = None
+        self._is_leading = False
         self.retried: dict[str, int] = {}
         self.state, self._past = _replay(history, view)
 
@@ -61,6 +76,11 @@ class Log:
     def watch_model(self, condition: Callable[[], tuple[str, ...]]) -> None:
         """Journal what the model has learnt along with each decision that finds it changed."""
         self._condition_of = condition
+
+    def watch_tempo(self, tempo: Tempo, journal: object) -> None:
+        """Write to the journal by itself where the model makes nobody wait, if the journal lets it."""
+        if isinstance(journal, Leader):
+            self._tempo, self._leader = tempo, journal
 
     def watch_cost(self, nano: Callable[[], int]) -> None:
         """Journal along with each decision what calls have cost since the one before; `nano` says what in all."""
@@ -97,9 +117,20 @@ class Log:
         waiting.append((self._last_ticket, now))
         while waiting and waiting[0][0] <= durable:
             waiting.popleft()
+        if self._tempo is not None and self._tempo.waits is self._is_leading:
+            self._lead(not self._is_leading)
         if waiting and (len(waiting) >= MOST_WAITING or now - waiting[0][1] >= LONGEST_WAIT):
-            # Only for the oldest: to wait for all of them would leave the disk idle while the next step is asked.
-            await self._journal.wait_durable(waiting[0][0])
+            if self._leader is not None and self._is_leading:
+                # Nobody is waited for meanwhile: to hand it to another thread and sleep would only take longer.
+                self._leader.write_now()
+            else:
+                # Only for the oldest: to wait for all of them would leave the disk idle while the next step is asked.
+                await self._journal.wait_durable(waiting[0][0])
+
+    def _lead(self, is_leading: bool) -> None:
+        if self._leader is not None:
+            self._is_leading = is_leading
+            self._leader.lead(is_leading)
 
     def account(self, totals: Totals) -> None:
         """Put into `totals` the retries and the cost of all calls, and the time, since this was last asked for."""
@@ -116,6 +147,8 @@ class Log:
 
     async def flush(self) -> None:
         """Return when everything handed over is durable."""
+        if self._is_leading:
+            self._lead(False)
         await self._journal.wait_durable(self._last_ticket)
 
     async def lease(self, lease: Spend) -> None:

@@ -161,6 +161,16 @@ class SqliteJournal(mapped.MappedReads):
         # It lives on in the book alone; a copy, because the writer folds it in when the caller may have changed it.
         return writer.put((lane, rows.copy(entry), b"", rows.sample_rows(lane.number, entry)))
 
+    def lead(self, is_leading: bool) -> None:
+        """Say whether whoever drives a run will `write_now` often: where it has nothing else to do meanwhile."""
+        if self._writer is not None:
+            self._writer.lead(is_leading)
+
+    def write_now(self) -> None:
+        """Make durable all that was handed over, on this thread; raises JournalError if it cannot be."""
+        if self._writer is not None:
+            self._writer.write_now()
+
     async def wait_durable(self, ticket: int) -> None:
         """Return when the entry with this ticket is durable; raises JournalError if it cannot be."""
         if ticket > self.durable and self._writer is not None:

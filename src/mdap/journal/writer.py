@@ -24,13 +24,20 @@ Waiter: TypeAlias = "tuple[int, asyncio.AbstractEventLoop | None, Promise]"
 # well under the 50 that it may wait.
 GATHER = 32
 LINGER = 0.02
+# Twice in the 50 ms, for what a caller that leads has no occasion to write: a call that suddenly takes long.
+GLANCE = 0.025
 
 
 class Writer(Generic[T]):
     """A thread that passes what is `put` to `write`, many at a time and in order; a failed write is its last.
 
     `write` raises JournalError if nothing of its batch was kept; `publish` receives the last durable ticket;
-    `after` runs once the waiters of a commit were woken, for work that should hold up nobody. All run on the thread.
+    `after` runs once the waiters of a commit were woken, for work that should hold up nobody. All run on the thread,
+    or on that of a caller of `write_now`, never two at once.
+
+    Between threads a batch costs two changes of the interpreter's lock and two wake-ups, more than the commit itself
+    where a wake-up is dear. A caller with nothing else to do meanwhile may say so by `lead`: the thread is then not
+    woken for what comes in, but looks every `GLANCE` seconds, and the caller writes.
     """
 
     def __init__(
@@ -47,6 +54,9 @@ class Writer(Generic[T]):
         self._closing = False
         self._failure: JournalError | None = None
         self._told = False
+        self._is_led = False
+        # Held by whoever writes.
+        self._turn = threading.Lock()
         # A daemon: a program that ends without `close` must not hang here. What was durable stays so.
         self._thread = threading.Thread(target=self._run, name="mdap-journal", daemon=True)
         self._thread.start()
@@ -60,9 +70,23 @@ class Writer(Generic[T]):
             self._given = ticket = self._given + 1
             waiting = len(self._queue)
             # The first begins the gathering and the last ends it; any wake-up in between costs a switch for nothing.
-            if waiting == 1 or waiting == GATHER:
+            if not self._is_led and (waiting == 1 or waiting == GATHER):
                 self._signal.put(None)
         return ticket
+
+    def lead(self, is_leading: bool) -> None:
+        """Say whether somebody will `write_now` of its own accord, soon and often."""
+        with self._lock:
+            self._is_led = is_leading
+            # The thread may wait for a signal that will not come any more, or be owed one that did not come.
+            self._signal.put(None)
+
+    def write_now(self) -> None:
+        """Write all that was handed over on this thread; raises JournalError if it cannot be made durable."""
+        with contextlib.suppress(JournalError):
+            self._commit()
+        if self._failure is not None:
+            raise self._refusal()
 
     async def wait(self, ticket: int) -> None:
         """Return once `ticket` is durable; raises JournalError if it cannot be."""
@@ -105,36 +129,59 @@ class Writer(Generic[T]):
         return JournalError(self._failure.message, remedy=self._failure.remedy)
 
     def _run(self) -> None:
-        failure = JournalError("the journal's writer broke off", remedy="see the traceback that it printed")
         try:
-            while batch := self._take():
-                self._write(batch)
-                self._settle(self._taken)
-                self._after()
-            failure = JournalError("the journal is closed", remedy="open it again")
-        except JournalError as error:
-            failure = error
+            with contextlib.suppress(JournalError):
+                while self._gather():
+                    self._commit()
         finally:
             # After a bug, too: whoever waits for a ticket would otherwise wait for ever.
-            self._fail(failure)
+            self._fail(JournalError("the journal is closed", remedy="open it again"))
 
-    def _take(self) -> list[T]:
-        """Return what is to be written together; nothing once closed and empty."""
+    def _gather(self) -> bool:
+        """Return once there is something worth writing; False once there will be nothing more."""
         # Looked at without the lock: what comes in at this moment leaves a signal, and is seen on the next look.
-        while not self._queue and not self._closing:
-            self._signal.get()
+        while not self._queue:
+            if self._closing:
+                return False
+            with contextlib.suppress(Empty):
+                self._signal.get(timeout=GLANCE if self._is_led else None)
         with self._lock:
             # The signal of the first entry has done its work; left there, it would end the gathering at once.
             self._forget_signals()
             hurry = len(self._queue) >= GATHER or bool(self._waiters) or self._closing
         if not hurry:
             with contextlib.suppress(Empty):
-                self._signal.get(timeout=LINGER)
-        with self._lock:
-            batch, self._queue = self._queue, []
-            self._taken = self._given
-            self._forget_signals()
-        return batch
+                self._signal.get(timeout=GLANCE if self._is_led else LINGER)
+        return True
+
+    def _commit(self) -> None:
+        with self._turn:
+            with self._lock:
+                # Nothing may be written behind what was lost.
+                batch, self._queue = [] if self._failure is not None else self._queue, []
+                self._taken = self._given
+                self._forget_signals()
+            # Somebody else may have had the turn, and have written it all.
+            if batch:
+                self._write_batch(batch)
+            # Within the turn: it uses the same connection.
+            self._after()
+
+    def _write_batch(self, batch: list[T]) -> None:
+        failure = JournalError("the journal's writer broke off", remedy="see the traceback that it printed")
+        is_written = False
+        try:
+            self._write(batch)
+            is_written = True
+        except JournalError as error:
+            failure = error
+            raise
+        finally:
+            if is_written:
+                self._settle(self._taken)
+            else:
+                # Before the turn is over: whoever has the next must know.
+                self._fail(failure)
 
     def _forget_signals(self) -> None:
         while not self._signal.empty():
@@ -152,10 +199,13 @@ class Writer(Generic[T]):
 
     def _fail(self, failure: JournalError) -> None:
         with self._lock:
-            self._failure = failure
+            # The first says what went wrong; those after it only that it is over.
+            self._failure = self._failure or failure
             self._closing = True
             ready, self._waiters = self._waiters, []
             self._told = self._told or bool(ready)
+        # The thread may be asleep, and has nothing left to do.
+        self._signal.put(None)
         _wake(ready, failure)
 
 

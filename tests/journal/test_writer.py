@@ -1,0 +1,141 @@
+"""One writer, on its own thread or on a leading caller's: all in order, nothing twice, nothing behind a loss."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from random import Random
+
+import pytest
+
+from mdap.core.errors import JournalError
+from mdap.journal.writer import GATHER, GLANCE, Writer
+
+
+class Disk:
+    """What was written, by whom, and when it breaks."""
+
+    def __init__(self, breaks_at: int | None = None) -> None:
+        self.items: list[int] = []
+        self.threads: set[str] = set()
+        self.durable = 0
+        self.busy = False
+        self._breaks_at = breaks_at
+
+    def write(self, batch: list[int]) -> None:
+        assert not self.busy, "two write at once"
+        self.busy = True
+        time.sleep(0.0005)
+        self.threads.add(threading.current_thread().name)
+        if self._breaks_at is not None and self._breaks_at in batch:
+            self.busy = False
+            raise JournalError("the disk is full", remedy="free some space")
+        self.items += batch
+        self.busy = False
+
+    def publish(self, ticket: int) -> None:
+        self.durable = ticket
+
+
+def writer(disk: Disk) -> Writer[int]:
+    return Writer(disk.write, disk.publish, lambda: None)
+
+
+def test_who_leads_writes_by_itself_and_the_thread_does_not_stir() -> None:
+    disk = Disk()
+    made = writer(disk)
+    made.lead(True)
+    time.sleep(0.01)  # the thread has noticed
+    for n in range(2 * GATHER):
+        made.put(n)
+    made.write_now()
+    assert (disk.items, disk.durable, disk.threads) == (list(range(2 * GATHER)), 2 * GATHER, {"MainThread"})
+    made.close()
+
+
+def test_what_who_leads_leaves_lying_is_written_all_the_same() -> None:
+    disk = Disk()
+    made = writer(disk)
+    made.lead(True)
+    made.put(1)
+    give_up = time.monotonic() + 5
+    while not disk.durable and time.monotonic() < give_up:
+        time.sleep(GLANCE)
+    assert (disk.items, disk.threads) == ([1], {"mdap-journal"})
+    made.close()
+
+
+async def test_others_may_wait_while_somebody_leads() -> None:
+    disk = Disk()
+    made = writer(disk)
+    made.lead(True)
+    ticket = made.put(1)
+    await asyncio.wait_for(made.wait(ticket), 5)
+    assert disk.items == [1]
+    made.close()
+
+
+def test_nothing_is_left_behind_when_the_lead_is_given_up() -> None:
+    disk = Disk()
+    made = writer(disk)
+    made.lead(True)
+    for n in range(5):
+        made.put(n)
+    made.lead(False)
+    made.flush()
+    made.put(5)
+    made.close()
+    assert disk.items == list(range(6))
+
+
+def test_a_loss_on_the_callers_thread_is_the_last_word_for_everybody() -> None:
+    disk = Disk(breaks_at=2)
+    made = writer(disk)
+    made.lead(True)
+    for n in range(4):
+        made.put(n)
+    with pytest.raises(JournalError, match="disk is full"):
+        made.write_now()
+    with pytest.raises(JournalError, match="disk is full"):
+        made.put(9)
+    with pytest.raises(JournalError, match="disk is full"):
+        made.write_now()
+    made.close()
+    assert disk.items == []
+
+
+def test_whoever_writes_nothing_is_lost_doubled_or_out_of_order() -> None:
+    for seed in range(20):
+        disk, chance = Disk(), Random(seed)
+        made = writer(disk)
+        for n in range(300):
+            made.put(n)
+            match chance.randrange(40):
+                case 0:
+                    made.lead(chance.random() < 0.5)
+                case 1 | 2:
+                    made.write_now()
+                case 3:
+                    made.flush()
+        made.close()
+        assert disk.items == list(range(300)), seed
+
+
+def test_behind_a_loss_nothing_is_written_whoever_had_the_turn() -> None:
+    for seed in range(20):
+        disk, chance = Disk(breaks_at=100), Random(seed)
+        made = writer(disk)
+        made.lead(chance.random() < 0.5)
+        with pytest.raises(JournalError):
+            _hand_over(made, 5_000, chance)
+        made.close()
+        assert disk.items == list(range(len(disk.items))), seed
+        assert len(disk.items) <= 100
+
+
+def _hand_over(made: Writer[int], count: int, chance: Random) -> None:
+    for n in range(count):
+        made.put(n)
+        if chance.random() < 0.1:
+            made.write_now()
