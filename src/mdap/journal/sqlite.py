@@ -78,6 +78,7 @@ class SqliteJournal(mapped.MappedReads):
         self._synchronous = synchronous
         self._timeout = timeout
         self._on_point = on_point
+        self._point: Callable[[str], None] = on_point or (lambda _: None)
         self._lanes: dict[str, _Lane] = {}
         self._writer: Writer[_Job] | None = None
         self._connection: sqlite3.Connection | None = None
@@ -431,7 +432,3 @@ class SqliteJournal(mapped.MappedReads):
             self._commits.execute("PRAGMA busy_timeout=1000")
             self._commits.execute(f"PRAGMA wal_checkpoint({mode})")
             self._commits.execute(f"PRAGMA busy_timeout={int(self._timeout * 1000)}")
-
-    def _point(self, name: str) -> None:
-        if self._on_point is not None:
-            self._on_point(name)
