@@ -23,6 +23,7 @@ PARTS: dict[str, Callable[[], tuple[list[Table], list[Figure]]]] = {
     "http": latency_real.over_http,
     "cache": latency_real.prompt_cache,
     "micro": latency_real.micro,
+    "long": latency_real.long_chain,
     "cost": latency_cost.measure,
 }
 RESULTS = Path(__file__).parent / "results"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import mdap
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, run_process
 from benchmarks.latency_table import Table
 from mdap.clock import run_virtual
 from mdap.core.records import Request, Response, Usage
@@ -195,3 +196,19 @@ def single_calls() -> int:
     """Return the step of the first wrong decision of a run by single calls; the number of steps if there is none."""
     result = mdap.run(MICRO_TASK, "micro", k=1, draft="task")
     return result.wrong_steps[0] if result.wrong_steps else result.steps
+
+
+def long_chain() -> tuple[list[Table], list[Figure]]:
+    """Return all 1,048,575 steps of 20 disks on the embedded model, with the task's draft: 15 to 20 minutes."""
+    command = [str(Path(sys.executable).parent / "mdap"), "run", "hanoi:disks=20", "--k", "3", "--draft", "task"]
+    command += ["--model", "micro:seed=1,batch=128", "--in-flight", "128", "--json", "-q"]
+    with tempfile.TemporaryDirectory() as folder:
+        ran = run_process([*command, "--journal", str(Path(folder) / "runs.db")])
+    result = json.loads(ran.output)
+    assert (result["status"], result["steps"]) == ("done", 2**20 - 1)
+    return [], [
+        Figure("micro, 20 disks, the task's draft: wrong", result["wrong"], "", most=0),
+        Figure("micro, 20 disks, the task's draft: whole command", ran.wall, "s", most=1800),
+        Figure("micro, 20 disks, the task's draft: CPU", ran.cpu, "s"),
+        Figure("micro, 20 disks, the task's draft: samples a step", result["samples"] / result["steps"], ""),
+    ]
