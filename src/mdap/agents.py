@@ -18,12 +18,12 @@ from mdap.api import opened
 from mdap.conduct import Conduct
 from mdap.core import formats
 from mdap.core.errors import JournalError, MdapError, UsageError
-from mdap.core.estimate_plans import CONTENTIOUS
 from mdap.core.formats import Format
 from mdap.core.keys import Judged, Key, by_schema, resolved
 from mdap.core.records import ABSENT, Record
 from mdap.core.redflags import RedFlagCheck, RedFlags
 from mdap.core.rules import rule as rule_named
+from mdap.core.scaling.gated import CONTENTIOUS
 from mdap.core.settings import Settings
 from mdap.core.spec import unknown
 from mdap.observers import Observer

@@ -13,9 +13,8 @@ from mdap.core.errors import UsageError
 from mdap.core.estimate import Rates, checked_rates
 from mdap.core.scaling import Unaffordable, expected_votes
 from mdap.core.scaling.checks import helpful, not_negative, positive, positive_share, whole
+from mdap.core.scaling.gated import CONTENTIOUS
 
-# A judged ballot closes at so many times k votes.
-CONTENTIOUS = 4
 MOST_K = 1_000_000
 MOST_LEAVES = 10**12
 

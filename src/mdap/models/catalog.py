@@ -19,6 +19,7 @@ from mdap.models.foreign_models import as_foreign
 from mdap.models.function import Function
 from mdap.models.mixture import Mixture
 from mdap.models.several import ELSE, MIXED
+from mdap.modules import module_of
 from mdap.protocols import Model
 
 
@@ -138,7 +139,7 @@ def _sayable(make: Callable[..., Model], code_only: tuple[str, ...]) -> Callable
 def _own(spec: Spec, text: str) -> Model:
     if spec.bare is None or not all(part.isidentifier() for part in f"{spec.name}.{spec.bare}".split(".")):
         raise _unknown(spec)
-    found: Any = _module(spec, text)
+    found: Any = module_of("model", spec, text, _unknown)
     for part in spec.bare.split("."):
         if not hasattr(found, part):
             own = [name for name in dir(found) if callable(getattr(found, name)) and not name.startswith("_")]
@@ -155,23 +156,6 @@ def _own(spec: Spec, text: str) -> Model:
     if isinstance(found, str):
         raise UsageError(f"{spec.name}:{spec.bare} is a text, not a model", remedy="name a class, function or model")
     return as_model(found)
-
-
-def _module(spec: Spec, text: str) -> Any:
-    try:
-        return importlib.import_module(spec.name)
-    except ModuleNotFoundError as error:
-        absent = error.name or ""
-        # The module is there, and what it imports is not.
-        if spec.name != absent and not spec.name.startswith(f"{absent}."):
-            raise UsageError(f"model {text!r} needs {absent!r}", remedy=f"install {absent}") from error
-        # A single word is rather a misspelt model than a module.
-        if "." not in spec.name:
-            raise _unknown(spec) from None
-        raise UsageError(
-            f"model {text!r}: there is no module {absent!r}",
-            remedy="start in the folder that holds it, or put that folder on PYTHONPATH",
-        ) from None
 
 
 def _unknown(spec: Spec) -> UsageError:

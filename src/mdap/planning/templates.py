@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
@@ -38,8 +38,8 @@ class Templates:
         for name in given:
             if name not in SLOTS:
                 raise unknown("prompt of planning", name, SLOTS)
-        self._texts = {name: _read(given[name]) if name in given else _shipped(name) for name in SLOTS}
-        self._templates = {name: _checked(name, text) for name, text in self._texts.items()}
+        self._texts = {name: read_prompt(given[name]) if name in given else _shipped(name) for name in SLOTS}
+        self._templates = {name: checked(f"the prompt {name}", text, SLOTS[name]) for name, text in self._texts.items()}
 
     @property
     def digest(self) -> str:
@@ -63,16 +63,18 @@ def _shipped(name: str) -> str:
     return files("mdap.planning").joinpath("prompts", f"{name}.txt").read_text(encoding="utf-8")
 
 
-def _read(path: str | Path) -> str:
+def read_prompt(path: str | Path) -> str:
+    """Return the text of a prompt's file; raises UsageError if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the prompt cannot be read from {path}: {error}", remedy="name a UTF-8 text file") from None
 
 
-def _checked(name: str, text: str) -> Template:
+def checked(what: str, text: str, slots: Collection[str]) -> Template:
+    """Return a prompt with slots; raises UsageError for a slot that is not among `slots`."""
     template = Template(text)
     for field in template.fields:
-        if field not in SLOTS[name]:
-            raise unknown(f"slot of the prompt {name}", field, SLOTS[name])
+        if field not in slots:
+            raise unknown(f"slot of {what}", field, slots)
     return template

@@ -10,9 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from mdap.core.errors import UsageError
 from mdap.core.spec import unknown
-from mdap.core.template import Template
+from mdap.planning.templates import checked, read_prompt
 
 DECOMPOSER, DECOMPOSITION_DISCRIMINATOR = "decomposer", "decomposition_discriminator"
 SOLVER, SOLUTION_DISCRIMINATOR = "solver", "solution_discriminator"
@@ -46,8 +45,8 @@ class Wording:
         for role in given:
             if role not in SLOTS:
                 raise unknown("role", role, SLOTS)
-        texts = {role: _read(given[role]) if role in given else _shipped(role) for role in SLOTS}
-        self._templates = {role: _checked(role, text) for role, text in texts.items()}
+        texts = {role: read_prompt(given[role]) if role in given else _shipped(role) for role in SLOTS}
+        self._templates = {role: checked(f"the prompt of {role}", text, SLOTS[role]) for role, text in texts.items()}
         digest = blake2b(digest_size=8)
         for role, text in texts.items():
             digest.update(f"{role}\0{text}\0".encode())
@@ -76,18 +75,3 @@ def written(value: Any) -> str:
 @cache
 def _shipped(role: str) -> str:
     return files("mdap.planning").joinpath("roles", f"{role}.txt").read_text(encoding="utf-8")
-
-
-def _read(path: str | Path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the prompt cannot be read from {path}: {error}", remedy="name a UTF-8 text file") from None
-
-
-def _checked(role: str, text: str) -> Template:
-    template = Template(text)
-    for slot in template.fields:
-        if slot not in SLOTS[role]:
-            raise unknown(f"slot of the prompt of {role}", slot, SLOTS[role])
-    return template

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from mdap.core.errors import UsageError
 from mdap.core.foreign import Foreign
 from mdap.core.spec import Spec, build, unknown
+from mdap.modules import module_of
 
 
 def is_own(spec: Spec) -> bool:
@@ -23,7 +23,7 @@ def own(what: str, spec: Spec, text: str, otherwise: Callable[[Spec], UsageError
     `what` it is to be (task, rule) stands in errors; `otherwise` gives the one for a name that is no module. Raises
     UsageError for a module, class or option that is not there.
     """
-    found = _found(_module(what, spec, text, otherwise), spec)
+    found = _found(module_of(what, spec, text, otherwise), spec)
     if not callable(found):
         return found
     # What is called here is somebody's own code, and may open files, ask for keys, and fail at it.
@@ -46,23 +46,6 @@ def made(spec: Spec, factory: Callable[..., Any], bare: str | None) -> Any:
         options = ",".join(f"{name}=..." for name in needed)
         raise UsageError(f"{spec.name} needs {' and '.join(needed)}", remedy=f"write {spec.name}:{options}")
     return build(spec, factory, bare=bare)
-
-
-def _module(what: str, spec: Spec, text: str, otherwise: Callable[[Spec], UsageError]) -> Any:
-    try:
-        return importlib.import_module(spec.name)
-    except ModuleNotFoundError as error:
-        absent = error.name or ""
-        # The module is there, and one that it imports is not: that is what has to be installed.
-        if spec.name != absent and not spec.name.startswith(f"{absent}."):
-            raise UsageError(f"{what} {text!r} needs {absent!r}", remedy=f"install {absent}") from error
-        # One word is more likely a misspelt name of what ships than a module.
-        if "." not in spec.name:
-            raise otherwise(spec) from None
-        raise UsageError(
-            f"{what} {text!r}: there is no module {absent!r}",
-            remedy="start in the folder that holds it, or put that folder on PYTHONPATH",
-        ) from None
 
 
 def _found(module: Any, spec: Spec) -> Any:

@@ -8,9 +8,7 @@ import msgspec
 
 from mdap.core.ballot import Ballot, Evidence
 from mdap.core.errors import UsageError
-
-# A ballot of so many times k votes without a lead of k says that judges disagree, and more of them would go on to.
-CONTENTIOUS = 4
+from mdap.core.scaling.gated import CONTENTIOUS
 
 
 class Gate(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ import msgspec
 
 from mdap.core.errors import UsageError
 
-# The rule `gate:K` closes a ballot at so many times k votes.
+# The rule `gate:K` closes a ballot at so many times k votes: judges disagree then, and more of them would go on to.
 CONTENTIOUS = 4
 
 
