@@ -1,7 +1,7 @@
 """Small bodies posted to one URL, as fast as it goes: aiohttp's connections and its parser, without its session.
 
-A session does for each request what a browser needs (cookies, redirects, proxies, traces), which takes as long as all
-of the rest. Nothing of a dialect is known here.
+A session does for each request what a browser needs (cookies, redirects, proxies, traces), and that takes its time.
+Nothing of a dialect is known here.
 """
 
 from __future__ import annotations
