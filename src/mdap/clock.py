@@ -9,6 +9,7 @@ import asyncio
 import math
 import selectors
 import time
+from asyncio import get_running_loop
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
@@ -23,7 +24,7 @@ class LoopClock:
 
     def now(self) -> float:
         """Return the loop's time in seconds; it never goes back."""
-        return asyncio.get_running_loop().time()
+        return get_running_loop().time()
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds` of the loop's time."""

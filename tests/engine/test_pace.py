@@ -107,7 +107,7 @@ def test_a_refusal_halves_what_is_in_flight_once_for_all_calls_of_the_moment() -
                 group.create_task(ask_until_answered(complete, n))
             await asyncio.sleep(0.5)
             assert len(server.refused) == 6
-            assert pace.allowed == 8.0, "16 were in flight when the first of them was refused"
+            assert pace.places.allowed == 8.0, "16 were in flight when the first of them was refused"
 
     run_virtual(main())
 
@@ -166,7 +166,7 @@ def test_failures_that_are_no_refusals_change_no_pace() -> None:
             with pytest.raises(ModelError):
                 await complete(request())
         assert asyncio.get_running_loop().time() == 0.0
-        assert (pace.calm, pace.in_flight) == (True, 0)
+        assert (pace.calm, pace.places.taken) == (True, 0)
 
     run_virtual(main())
 
@@ -244,7 +244,7 @@ def test_no_place_is_lost_whoever_is_cancelled_and_when(
                     asyncio.get_running_loop().call_later(begins + ends, task.cancel)
             await asyncio.wait(tasks)
         assert {n for n, (_, ends) in enumerate(callers) if ends is None} <= set(answered)
-        assert pace.in_flight == 0
+        assert pace.places.taken == 0
         await complete(request())
 
     run_virtual(main())
@@ -254,15 +254,15 @@ def test_a_place_that_is_handed_over_to_a_caller_in_the_moment_of_its_cancellati
     async def main() -> None:
         pace = Pace(LoopClock())
         pace.refused(0.0)
-        pace.allowed = 1.0
+        pace.places.allowed = 1.0
         await pace.enter(0, None, None)
         first, second = (asyncio.create_task(pace.enter(0, None, None)) for _ in range(2))
         await asyncio.sleep(0)
-        pace.leave()  # hands the place to the first
+        pace.places.leave()  # hands the place to the first
         first.cancel()
         await asyncio.wait_for(second, 1.0)
         assert first.cancelled()
-        assert pace.in_flight == 1
+        assert pace.places.taken == 1
 
     run_virtual(main())
 

@@ -90,10 +90,12 @@ class Ballot:
     @property
     def lead(self) -> int:
         """Votes of the first candidate minus those of the second; the second of one candidate has 0."""
-        if len(self.counts) < 2:
-            return self.first
+        counts = self.counts.values()
+        # Nearly every ballot has one candidate, all the way through: its votes are the lead.
+        if len(counts) < 2:
+            return sum(counts)
         # The last two of the ascending order, from the end.
-        first, second = sorted(self.counts.values())[:-3:-1]
+        first, second = sorted(counts)[:-3:-1]
         return first - second
 
     @property
@@ -120,6 +122,8 @@ class Ballot:
     @property
     def tally(self) -> tuple[int, ...]:
         """Votes of the leader, then of the others in the order in which they appeared."""
+        if len(self.counts) == 1 and self._leading is None:
+            return tuple(self.counts.values())
         # A copy, since the leader is taken out. The default is for rules that rank: who leads by ranks may be no vote's
         # first choice, and so have no count.
         counts = dict(self.counts)

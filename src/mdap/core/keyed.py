@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
 
@@ -19,14 +20,19 @@ def draw_seed(seed: int, item: int, step: int, slot: int, redraw: int) -> int:
     No two draws of one step share a seed: a server that answers by seed cannot answer two votes with one reply.
     """
     # Slot and redraw stay out of the digest: of hashes of 31 bits two draws of one step would now and then meet.
-    digest = blake2b(_KEY.pack(seed, item, step), digest_size=8).digest()
     # Cantor's pairing numbers the draws of a step; an odd factor spreads them over all seeds without two meeting.
     number = (slot + redraw) * (slot + redraw + 1) // 2 + redraw
-    return (int.from_bytes(digest, "little") + number * _SPREAD) & _SEED_MASK
+    return (_step_seed(seed, item, step) + number * _SPREAD) & _SEED_MASK
+
+
+# As many steps as are open at once: all draws of one share this number.
+@lru_cache(maxsize=256)
+def _step_seed(seed: int, item: int, step: int) -> int:
+    return int.from_bytes(blake2b(_KEY.pack(seed, item, step), digest_size=8).digest(), "little")
 
 
 def uniforms(key: bytes, count: int = 8) -> tuple[float, ...]:
     """Return `count` numbers in [0, 1), at most 8, that depend on `key` alone (53 bits each)."""
     words = _WORDS[count].unpack(blake2b(key, digest_size=8 * count).digest())
     # 53 bits are what a float holds exactly: with all 64 the largest words would round up to 1.0.
-    return tuple((word >> 11) * 2.0**-53 for word in words)
+    return tuple([(word >> 11) * 2.0**-53 for word in words])

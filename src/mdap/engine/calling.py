@@ -20,6 +20,7 @@ from mdap.core.prices import Tariff, shown
 from mdap.core.records import Request, Response
 from mdap.deadlines import Deadlines
 from mdap.engine.begun import Begun
+from mdap.engine.places import Places
 from mdap.protocols import Clock, Complete
 
 Emit = Callable[[Event], None] | None
@@ -142,7 +143,7 @@ class Meter:
                 reserved, dear = await self._reserve(request, tariff)
             else:
                 # Nothing limits it, but the number of calls is part of what a run reports.
-                budget.reserve(0)
+                budget.calls_open += 1
             used, cost = reserved, dear
             if observed:
                 self.tell(Called(1))
@@ -158,7 +159,9 @@ class Meter:
             finally:
                 # After a cancellation, too: the call may have reached the provider, and be on its bill.
                 budget.settle(reserved, used, dear, cost)
-                self._settled.set()
+                # Without a limit nobody waits for what others leave of it.
+                if counted:
+                    self._settled.set()
                 if cost and self.note is not None:
                     self.note(request, cost)
                 if observed:
@@ -228,11 +231,15 @@ def sent(request: Request) -> int:
 
 def limited(complete: Complete, in_flight: int) -> Complete:
     """Return `complete` of which at most `in_flight` run at once."""
-    places = asyncio.Semaphore(in_flight)
+    places = Places(in_flight)
 
     async def _call(request: Request) -> Response:
-        async with places:
+        if not places.take():
+            await places.wait()
+        try:
             return await complete(request)
+        finally:
+            places.leave()
 
     return _call
 

@@ -110,10 +110,10 @@ class Log:
             if self._learned is not None:
                 # So that a resume need not learn once more from all decisions before it.
                 self._journal.append(self._run, Learned(step.index, self._learned()))
-        self.account(totals)
+        now = self.account(totals)
         self._last_ticket = self._journal.append(self._run, self._entry(step, decision, totals))
         self._reached = step.index + 1, decision.move.next_state
-        waiting, durable, now = self._waiting, self._journal.durable, self._clock.now()
+        waiting, durable = self._waiting, self._journal.durable
         waiting.append((self._last_ticket, now))
         while waiting and waiting[0][0] <= durable:
             waiting.popleft()
@@ -132,14 +132,20 @@ class Log:
             self._is_leading = is_leading
             self._leader.lead(is_leading)
 
-    def account(self, totals: Totals) -> None:
-        """Put into `totals` the retries and the cost of all calls, and the time, since this was last asked for."""
-        totals.retries = self._new_retries()
+    def account(self, totals: Totals) -> float:
+        """Put into `totals` the retries and the cost of all calls, and the time, since this was last asked for.
+
+        Returns the clock's time, in seconds.
+        """
+        if self.retried != self._retries_stored:
+            totals.retries = self._new_retries()
         now = self._clock.now()
         totals.elapsed, self._timed = now - self._timed, now
-        self._add_judging(totals)
+        if self._view.judge is not None:
+            self._add_judging(totals)
         if self._cost_of is not None:
             totals.nano = self._new_cost()
+        return now
 
     def copied(self, move: Move) -> Move:
         """Return a move that shares nothing with `move`."""

@@ -6,13 +6,14 @@ One pace per model object and event loop, so that runs that share a model also s
 from __future__ import annotations
 
 import asyncio
-from asyncio import AbstractEventLoop, Future
+from asyncio import AbstractEventLoop
 from collections import deque
 from weakref import WeakKeyDictionary
 
 from mdap.core.errors import ModelError
 from mdap.core.records import Request, Response
 from mdap.engine.calling import reservation
+from mdap.engine.places import Places
 from mdap.protocols import Clock, Complete
 
 # What a refusal holds everybody up for, in seconds: where it names no time, and at most, whatever it asks for.
@@ -22,7 +23,7 @@ MINUTE = 60.0
 
 
 class Pace:
-    """What is known of how much a model takes: `allowed` calls at once, none of them before the cool-down has passed.
+    """What is known of how much a model takes: so many calls at once, none of them before the cool-down has passed.
 
     Until a call is refused nothing is known and nothing is held up (`calm`). A 429 halves what was in flight, once for
     all calls that are refused together; every round of replies then allows one call more, until it is calm again.
@@ -30,12 +31,10 @@ class Pace:
 
     def __init__(self, clock: Clock) -> None:
         self.calm = True
-        self.in_flight = 0
-        self.allowed = float("inf")
         self.most = 1
+        self.places = Places(float("inf"))
         self._clock = clock
         self._cool_until = 0.0
-        self._queue: deque[Future[None]] = deque()
         self._window = _Window()
 
     def register(self, most: int, requests: int | None, tokens: int | None) -> None:
@@ -49,13 +48,10 @@ class Pace:
     async def enter(self, tokens: int, requests_a_minute: int | None, tokens_a_minute: int | None) -> list[float]:
         """Return when one more call, of at most `tokens` tokens, may begin, with its entry in the window.
 
-        It counts as in flight from then on, until `leave`.
+        It has one of the `places` from then on, until it leaves that.
         """
-        # Nobody overtakes: a place that is free while others wait belongs to the first of them.
-        if self._queue or self.in_flight + 1 > self.allowed:
-            await self._place()
-        else:
-            self.in_flight += 1
+        if not self.places.take():
+            await self.places.wait()
         waited = False
         try:
             while (wait := self._wait(tokens, requests_a_minute, tokens_a_minute)) > 0:
@@ -64,60 +60,30 @@ class Pace:
         finally:
             # Cancelled while it waited: a place that stays taken would slow the model down for good.
             if not waited:
-                self.leave()
+                self.places.leave()
         return self._window.begin(self._clock.now(), tokens)
-
-    def leave(self) -> None:
-        """End a call, and let the next in the queue begin."""
-        self.in_flight -= 1
-        if self._queue:
-            self._hand_on()
 
     def answered(self, entry: list[float], tokens: int | None) -> None:
         """Take note of a reply and what it used: a whole round of replies allows one more call at once."""
         if tokens is not None:
             self._window.settle(entry, tokens)
-        if self.allowed < self.most:
-            self.allowed += 1 / self.allowed
-            self._hand_on()
-        elif not self._window.is_kept and not self._queue and self._clock.now() >= self._cool_until:
-            self.calm, self.allowed = True, float("inf")
+        places = self.places
+        if places.allowed < self.most:
+            places.allowed += 1 / places.allowed
+            places.hand_on()
+        elif not self._window.is_kept and not places.is_awaited and self._clock.now() >= self._cool_until:
+            self.calm, places.allowed = True, float("inf")
 
     def refused(self, retry_after: float | None) -> None:
         """Take note of a 429: everybody waits, at most 60 s, and half as many calls may run at once."""
         now = self._clock.now()
         if now >= self._cool_until:
             # Once for all that are refused in one cool-down: they were all sent before the first refusal was known.
-            self.allowed = max(1.0, min(self.allowed, self.in_flight, self.most) / 2)
+            places = self.places
+            places.allowed = max(1.0, min(places.allowed, places.taken, self.most) / 2)
         wait = USUAL_COOL_DOWN if retry_after is None else retry_after
         self._cool_until = max(self._cool_until, now + min(wait, LONGEST_COOL_DOWN))
         self.calm = False
-
-    async def _place(self) -> None:
-        place: Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(place)
-        try:
-            await place
-        except asyncio.CancelledError:
-            if place.cancelled():
-                self._queue.remove(place)
-            else:
-                # Handed over at the very moment of the cancellation: it must not get lost.
-                self.leave()
-            raise
-
-    def _hand_on(self) -> None:
-        """Hand free places over to those who wait, in the order in which they came."""
-        waiting = 0
-        while waiting < len(self._queue) and self.in_flight + 1 <= self.allowed:
-            place = self._queue[waiting]
-            if place.done():  # cancelled, and it will take itself out
-                waiting += 1
-                continue
-            del self._queue[waiting]
-            # Counted here and not by whoever gets it, so that nobody else takes the same place in between.
-            self.in_flight += 1
-            place.set_result(None)
 
     def _wait(self, tokens: int, requests_a_minute: int | None, tokens_a_minute: int | None) -> float:
         now = self._clock.now()
@@ -191,14 +157,16 @@ def paced(
     it can use, and once it is answered with those that it has used.
     """
     # The limit of this run alone; the pace may be shared with others.
-    places = asyncio.Semaphore(in_flight)
+    own, shared = Places(in_flight), pace.places
     pace.register(in_flight, requests, tokens)
 
     async def _call(request: Request) -> Response:
-        async with places:
+        if not own.take():
+            await own.wait()
+        try:
             if not pace.calm:
                 return await _held_up(request)
-            pace.in_flight += 1
+            shared.taken += 1
             try:
                 return await complete(request)
             except ModelError as error:
@@ -206,7 +174,9 @@ def paced(
                     pace.refused(error.retry_after)
                 raise
             finally:
-                pace.leave()
+                shared.leave()
+        finally:
+            own.leave()
 
     async def _held_up(request: Request) -> Response:
         entry = await pace.enter(reservation(request) if tokens is not None else 0, requests, tokens)
@@ -217,7 +187,7 @@ def paced(
                 pace.refused(error.retry_after)
             raise
         finally:
-            pace.leave()
+            shared.leave()
         usage = response.usage
         pace.answered(entry, None if usage is None else usage.tokens_in + usage.tokens_out)
         return response

@@ -85,17 +85,17 @@ class Poll:
 
     def count(self) -> None:
         """Cast the votes of all slots up to the first that has none yet."""
-        while self.waiting < len(self.slots):
-            slot = self.slots[self.waiting]
+        for slot in self.slots[self.waiting :]:
             vote = slot.vote
             if vote is not None:
                 if vote.ranking:
                     self._cast_ranking(vote)
                 else:
+                    key = vote.key
                     # The first in slot order stands for its candidate: the decided move must not depend on who was
                     # quicker.
-                    self._votes.setdefault(vote.key, vote)
-                    self.ballot.cast(self._groups.get(vote.key, vote.key), vote.confidence)
+                    self._votes.setdefault(key, vote)
+                    self.ballot.cast(self._groups.get(key, key), vote.confidence)
             elif not slot.void:
                 # Those behind it wait, though they may have their votes: in another order a rule can decide otherwise.
                 return
@@ -124,10 +124,9 @@ class Poll:
     def batch(self, max_samples: int) -> list[Slot]:
         """Return the slots to draw now: those needed for a decision that have no vote, as far as the cap allows."""
         # Never more slots than samples: a rule may ask for more votes than there will ever be.
-        end = self.waiting + min(self.ballot.needed, max_samples)
-        while len(self.slots) < end:
-            self.slots.append(Slot(len(self.slots)))
-        empty = [slot for slot in self.slots[self.waiting : end] if slot.vote is None]
+        slots, end = self.slots, self.waiting + min(self.ballot.needed, max_samples)
+        slots += [Slot(number) for number in range(len(slots), end)]
+        empty = [slot for slot in slots[self.waiting : end] if slot.vote is None]
         # A resume may have lowered the cap below what is already taken.
         return empty[: max(0, max_samples - self.taken)]
 

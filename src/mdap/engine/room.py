@@ -25,7 +25,7 @@ def room_of(models: Iterable[Model], settings: Settings, clock: Clock) -> Room:
     rate = float("inf") if settings.requests_per_minute is None else settings.requests_per_minute / 60
 
     def _room(latency: float) -> float:
-        allowed = sum([pace.allowed for pace in paces])
+        allowed = sum([pace.places.allowed for pace in paces])
         return min(settings.in_flight, allowed, max(1.0, SLACK * rate * latency))
 
     return _room

@@ -10,7 +10,7 @@ import msgspec
 from mdap.core.canonical import canonical
 from mdap.core.errors import RedFlag, TaskError, UsageError
 from mdap.core.foreign import Foreign
-from mdap.core.plain import encode, plain
+from mdap.core.plain import encode, exact, plain
 from mdap.core.prompting import prompt_of
 from mdap.core.records import ABSENT, Message, Move, Prompt, State, Vote
 from mdap.core.tooling import Outcome, ToolIntent
@@ -36,6 +36,10 @@ class TaskView:
         # Its own only if the task has one: what a ballot comes to is then not simply its winner.
         self.settle = self._settled if getattr(task, "settle", None) is not None else None
         self.rank: Callable[[str, State], Sequence[Move]] | None = getattr(task, "rank", None)
+        # Of such a task the pair is its own key, if it is JSON as it stands.
+        self._is_untyped = (
+            self.vote_on == "pair" and self.schema is self.key is self.state_type is self.action_type is None
+        )
         self._kind: Callable[[State], str] | None = getattr(task, "kind", None)
         self._effect: Callable[[State], ToolIntent | None] | None = getattr(task, "effect", None)
         # `apply` between stored values: what a journal is read back with.
@@ -120,7 +124,12 @@ class TaskView:
             return self._ranked(text, state)
         with self._in["parse"]:
             move = self._parse(text, state)
-        return self.vote(move, state)
+            known = exact([move.action, move.next_state]) if self._is_untyped else None
+        if known is None:
+            return self.vote(move, state)
+        self._check(move, state)
+        form, (action, after) = known
+        return Vote(form, Move(action, after))
 
     def _ranked(self, text: str, state: State) -> Vote:
         """Return the vote for the first of the moves that a reply ranks; one that is refused refuses the reply."""
@@ -141,10 +150,7 @@ class TaskView:
 
     def vote(self, move: Move, state: State) -> Vote:
         """Return the vote that a move is; raises RedFlag if the oracle refuses it."""
-        with self._in["check"]:
-            reason = None if self.check is None else self.check(state, move)
-        if reason:
-            raise RedFlag(reason, name="illegal")
+        self._check(move, state)
         return self._vote(move, state)
 
     def agrees(self, move: Move, right: Move) -> bool:
@@ -170,6 +176,14 @@ class TaskView:
         except TaskError:
             # Votes were on the pair: the action may be one that `apply` knows no next state for.
             return False
+
+    def _check(self, move: Move, state: State) -> None:
+        if self.check is None:
+            return
+        with self._in["check"]:
+            reason = self.check(state, move)
+        if reason:
+            raise RedFlag(reason, name="illegal")
 
     def _parse(self, text: str, state: State) -> Move:
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -47,14 +48,18 @@ class Asking(msgspec.Struct, frozen=True):
 
 
 class Reader:
-    """Reads the replies of one step; equal texts are read once, since a task's methods are pure."""
+    """Reads the replies of one step; equal texts are read once, since a task's methods are pure.
 
-    __slots__ = ("_known", "_state", "_view")
+    `schema` is what a provider which can is to hold the replies to. Raises TaskError where the task cannot say.
+    """
+
+    __slots__ = ("_known", "_state", "_view", "schema")
 
     def __init__(self, view: TaskView, state: State) -> None:
         self._view = view
         self._state = state
         self._known: dict[str, Vote | RedFlag] = {}
+        self.schema = view.reply_schema(state)
 
     def read(self, text: str) -> Vote | RedFlag:
         """Return the vote, or the red flag, that a reply is."""
@@ -74,14 +79,14 @@ async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reade
     A redraw keeps its slot; the first draw of a step has the first temperature, all others the later one. Raises
     Undecided once `redraws` redraws of this vote are used up.
     """
-    settings = asking.settings
+    settings, now = asking.settings, asking.clock.now
     # A slot counts its samples over all segments: a resume goes on with the redraw that comes next.
     last = min(settings.redraws + 1, slot.redraws + allowance)
     while slot.redraws < last:
-        request = _request(asking, step, prompt, slot)
-        began = asking.clock.now()
+        request = _request(settings, step, prompt, slot, reader.schema)
+        began = now()
         response = await asking.complete(request)
-        latency = asking.clock.now() - began
+        latency = now() - began
         with _FLAGS:
             # Before the parser: a reply that was cut off may well parse, as something else.
             flagged = first_flag(asking.flags, response, request)
@@ -94,7 +99,7 @@ async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reade
         # Not before: a reply that the task broke on was not judged, and is asked for again once the task is mended.
         slot.redraws += 1
         if type(read) is Vote:
-            slot.samples.append(_sample(slot, response, latency, prompt, key=read.key, told=told))
+            slot.samples.append(_sample(slot, response, latency, prompt.digest, read.key, told=told))
             slot.vote = read
             if asking.watch is not None:
                 asking.watch(request, response)
@@ -102,7 +107,8 @@ async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reade
         assert isinstance(read, RedFlag)
         # A parser's own words, and what it quotes, go into the log and the journal.
         read.message = redacted(read.message)
-        slot.samples.append(_sample(slot, response, latency, prompt, flag=read.name, reason=read.message, told=told))
+        reason = _storable(read.message)
+        slot.samples.append(_sample(slot, response, latency, prompt.digest, flag=read.name, reason=reason, told=told))
         if asking.emit is not None:
             asking.emit(Flagged(step.index, slot.number, slot.redraws - 1, read.name, read.message, step.item))
         if asking.watch is not None:
@@ -117,18 +123,17 @@ async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reade
         )
 
 
-def _request(asking: Asking, step: Step, prompt: Prompt, slot: Slot) -> Request:
-    settings, number, redraw = asking.settings, slot.number, slot.redraws
-    # A redraw at temperature 0 would repeat what was flagged.
-    temperature = settings.first_temperature if number == 0 and redraw == 0 else settings.temperature
+def _request(settings: Settings, step: Step, prompt: Prompt, slot: Slot, schema: Mapping[str, Any] | None) -> Request:
+    number, redraw, index, item = slot.number, slot.redraws, step.index, step.item
     return Request(
         prompt,
-        Draw(step.index, number, redraw, step.item),
-        draw_seed(settings.seed, step.item, step.index, number, redraw),
-        temperature,
+        Draw(index, number, redraw, item),
+        draw_seed(settings.seed, item, index, number, redraw),
+        # A redraw at temperature 0 would repeat what was flagged.
+        settings.temperature if number or redraw else settings.first_temperature,
         settings.max_tokens,
         step.state,
-        asking.view.reply_schema(step.state),
+        schema,
     )
 
 
@@ -136,31 +141,30 @@ def _sample(
     slot: Slot,
     response: Response,
     latency: float,
-    prompt: Prompt,
-    *,
+    digest: str,
     key: bytes = b"",
+    *,
     flag: str = "",
     reason: str = "",
     told: Told | None = None,
 ) -> Sample:
-    usage = response.usage or _NO_USAGE
-    if told is not None:
-        return _confided(_sample(slot, response, latency, prompt, key=key, flag=flag, reason=reason), told)
-    return Sample(
+    usage, text = response.usage or _NO_USAGE, response.text
+    sample = Sample(
         slot.number,
         slot.redraws - 1,
-        _storable(response.text),
+        text if text.isascii() else _storable(text),
         flag,
-        _storable(reason),
+        reason,
         key,
         response.finish,
         usage.tokens_in,
         usage.tokens_out,
         latency,
         response.id,
-        prompt.digest,
+        digest,
         response.model,
     )
+    return sample if told is None else _confided(sample, told)
 
 
 def _confided(sample: Sample, told: Told) -> Sample:
@@ -178,4 +182,4 @@ def _confided(sample: Sample, told: Told) -> Sample:
 
 def _storable(text: str) -> str:
     """Return the text as a journal can hold it: half of a surrogate pair, which no encoding has, is written out."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+    return text.encode("utf-8", "backslashreplace").decode()

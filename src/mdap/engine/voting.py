@@ -7,6 +7,7 @@ from mdap.core.errors import TaskError, Undecided
 from mdap.core.events import StepUndecided, Warned
 from mdap.core.records import Decision, Prompt, Step
 from mdap.engine.drawing import draw_all
+from mdap.engine.judging import Judge
 from mdap.engine.poll import Poll
 from mdap.engine.vote import Asking, Reader
 
@@ -21,12 +22,15 @@ async def do_voting(asking: Asking, rule: Rule, step: Step, polls: dict[int, Pol
     poll = polls.get(step.index)
     if poll is None:
         poll = polls[step.index] = Poll(step, rule)
-    reader, cap, draw = Reader(asking.view, step.state), asking.settings.max_samples, asking.draw or draw_all
+    view, cap, draw = asking.view, asking.settings.max_samples, asking.draw or draw_all
     try:
-        prompt = asking.view.prompt(step.state)
+        reader = Reader(view, step.state)
+        prompt = view.prompt(step.state)
         poll.messages = prompt.messages
         _watch(asking, step.index, prompt)
-        await _count(asking, poll, prompt)
+        poll.count()
+        if view.judge is not None:
+            await _regroup(view.judge, asking, poll, prompt)
         # Exactly as many as are needed: fewer would only wait longer, one more could be wasted.
         while poll.ballot.needed:
             batch = poll.batch(cap)
@@ -34,8 +38,10 @@ async def do_voting(asking: Asking, rule: Rule, step: Step, polls: dict[int, Pol
                 raise _out_of_samples(poll, cap)
             # Shared out beforehand: if draws took from one counter, latency would say which of them meets the cap.
             await draw(asking, poll, prompt, reader, batch, max(1, (cap - poll.taken) // len(batch)))
-            await _count(asking, poll, prompt)
-        decision = poll.decision(asking.view.settle)
+            poll.count()
+            if view.judge is not None:
+                await _regroup(view.judge, asking, poll, prompt)
+        decision = poll.decision(view.settle)
     except TaskError as error:
         error.step, error.message = step.index, f"step {step.index}: {error.message}"
         raise
@@ -48,13 +54,9 @@ async def do_voting(asking: Asking, rule: Rule, step: Step, polls: dict[int, Pol
     return decision
 
 
-async def _count(asking: Asking, poll: Poll, prompt: Prompt) -> None:
-    """Cast the votes that are in; where a model judges which candidates are the same, by its groups."""
-    poll.count()
-    judge = asking.view.judge
-    if judge is not None:
-        groups = await judge.group(asking.complete, asking.settings, poll.step, prompt.messages, poll.candidates)
-        poll.regroup(groups)
+async def _regroup(judge: Judge, asking: Asking, poll: Poll, prompt: Prompt) -> None:
+    """Count the votes that are in by the groups of a model that judges which candidates are the same."""
+    poll.regroup(await judge.group(asking.complete, asking.settings, poll.step, prompt.messages, poll.candidates))
 
 
 def _watch(asking: Asking, step: int, prompt: Prompt) -> None:

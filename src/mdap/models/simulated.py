@@ -140,6 +140,7 @@ class Simulated:
         self._lengths = _lognormal(length) if length else ()
         self._ends = tuple(accumulate(law.split))
         self._steps: dict[str, _Step] = {}
+        self._guard = Foreign(f"{type(task).__name__}.answer, mistakes or write")
 
     def __repr__(self) -> str:
         return f"<model {self.spec}>"
@@ -191,7 +192,7 @@ class Simulated:
             )
         state = self._read(request.messages) if request.state is None else request.state
         digest = request.prompt.digest
-        step = _Step(self.task, state, odds_of(self.law, self._seed, digest), request.messages)
+        step = _Step(self.task, self._guard, state, odds_of(self.law, self._seed, digest), request.messages)
         # Enough for the steps that are open at once; the oldest goes first.
         while len(self._steps) >= _KEPT:
             del self._steps[next(iter(self._steps))]
@@ -292,9 +293,8 @@ class _Step:
 
     __slots__ = ("_guard", "_state", "_task", "_wrong", "is_sure", "odds", "right", "tokens_in")
 
-    def __init__(self, task: Any, state: State, odds: Odds, messages: Sequence[Message]) -> None:
-        self._task, self._state = task, state
-        self._guard = Foreign(f"{type(task).__name__}.answer, mistakes or write")
+    def __init__(self, task: Any, guard: Foreign, state: State, odds: Odds, messages: Sequence[Message]) -> None:
+        self._task, self._guard, self._state = task, guard, state
         self._wrong: list[Response] | None = None
         self.odds = odds
         self.tokens_in = sum([_tokens(message.content) for message in messages])
