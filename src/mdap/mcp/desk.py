@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from mdap.core.errors import JournalError, MdapError, Stop, UsageError
 from mdap.core.events import Event, Flagged, Progress, Started
 from mdap.core.history import History, RunHead
+from mdap.core.remedy import naming
 from mdap.engine.taskview import TaskView
 from mdap.mcp.allowed import CLIENT, Allowed
 from mdap.models.client import Client, Mailbox
@@ -138,13 +139,20 @@ class Desk:
         """Return what a run comes to; if whoever waits is cancelled, so is the run."""
         return await self._awaited(live.work)
 
-    async def launch(self, begin: Callable[[Observer], Coroutine[Any, Any, Any]], box: Mailbox | None) -> Live:
-        """Begin a run, and return it once it has an id; raises what keeps it from beginning."""
+    async def launch(
+        self, begin: Callable[[Observer], Coroutine[Any, Any, Any]], box: Mailbox | None, run: str = ""
+    ) -> Live:
+        """Begin a run, and return it once it has an id; raises what keeps it from beginning.
+
+        `run` is the id of one that is taken up.
+        """
         live = Live(box)
         live.work = self._begin(self._driven(live, begin))
         await asyncio.wait([live.begun, live.work.outcome], return_when=asyncio.FIRST_COMPLETED)
         if not live.begun.done():
-            live.work.outcome.result()
+            # A journal that takes nothing says to go on with a run, and may not have taken this one either.
+            with naming(run):
+                live.work.outcome.result()
         return live
 
     async def start(self, task: Any, model: str | None, observer: Observer | None = None, **options: Any) -> Live:
@@ -193,6 +201,7 @@ class Desk:
         return await self.launch(
             lambda heard: api.resume(head.id, journal=self.journal, task=task, model=asked, on_event=heard, **changes),
             box,
+            head.id,
         )
 
     async def cancel(self, run: str) -> str:

@@ -63,7 +63,7 @@ async def take_up(desk: Desk, head: RunHead, changes: dict[str, Any]) -> Live:
     """Go on with a stored run; raises UsageError for one whose branches a program alone has."""
     box = Mailbox() if head.model == CLIENT else None
     go_on = _again(desk, head, desk.journal, box, desk.checked(changes))
-    return await desk.launch(lambda heard: go_on(on_event=[heard]), box)
+    return await desk.launch(lambda heard: go_on(on_event=[heard]), box, head.id)
 
 
 async def reached(desk: Desk, head: RunHead) -> Outcome:

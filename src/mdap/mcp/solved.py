@@ -39,7 +39,7 @@ async def begin(desk: Desk, task: str, model: str | None, **options: Any) -> Liv
 async def take_up(desk: Desk, head: RunHead, changes: dict[str, Any]) -> Live:
     """Go on with a stored run; raises UsageError for one that needs what a program alone has."""
     box = Mailbox() if head.model == CLIENT else None
-    return await desk.launch(_again(desk, head, desk.journal, box, desk.checked(changes)), box)
+    return await desk.launch(_again(desk, head, desk.journal, box, desk.checked(changes)), box, head.id)
 
 
 async def reached(desk: Desk, head: RunHead, copy: Journal) -> AgentResult:
