@@ -179,6 +179,7 @@ class Agent:
                 free=self.free,
                 red_flags=self.red_flags,
                 extra_flags=self.extra_flags,
+                tool_flags=self._box().typed,
                 on_event=self.on_event,
                 clock=self.clock,
                 max_tokens=self.max_tokens,

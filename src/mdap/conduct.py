@@ -35,6 +35,7 @@ from mdap.engine.taskview import TaskView
 from mdap.engine.tools import said_of
 from mdap.engine.vote import Asking
 from mdap.engine.voting import do_voting
+from mdap.models.blamed import blamed
 from mdap.observers import Observer, warn
 from mdap.parts import Parts, suited
 from mdap.protocols import Clock, Complete, Journal, Model, Rule, Task
@@ -251,7 +252,7 @@ class Conduct:
         where = step.item, step.kind
         if where not in self._growths:
             # By branch and role: prompts grow along the steps of one, and begin short again in another.
-            self._growths[where] = Growth(voice.context)
+            self._growths[where] = _Filling(voice.context)
             # Before its first call: only the task says whether its replies hold what the rule reads.
             suited(voice.cast.rule, self._parts(voice.cast, asking.view))
         return msgspec.structs.replace(
@@ -299,8 +300,14 @@ class Conduct:
     def _stack(self, model: Model, tariffs: dict[str, Tariff]) -> Stack:
         settings = self._staged.casting.usual.settings
         routed = over(model, lambda one: PerRow(one, self._tasks) if hasattr(one, "bind") else one)
-        around = listed(self._log.list_attempt) if settings.record == "samples" else None
-        return stacked(routed, settings, self._meter, self._clock, {}, self._emit, tariffs=tariffs, around=around)
+        listing = listed(self._log.list_attempt) if settings.record == "samples" else None
+
+        def _around(complete: Complete) -> Complete:
+            # Innermost: what lists attempts, and what repeats them, knows errors of ours alone.
+            call = blamed(model.spec, complete)
+            return call if listing is None else listing(call)
+
+        return stacked(routed, settings, self._meter, self._clock, {}, self._emit, tariffs=tariffs, around=_around)
 
     def _spare_models(self) -> SpareModels:
         parts = self._parts(self._staged.casting.usual, TaskView(_NoSteps()))
@@ -332,6 +339,18 @@ class Conduct:
             again=False,
             said=said_of(self._acts),
         )
+
+
+class _Filling(Growth):
+    """The sizes of prompts that grow as they should: what was agreed on, or called, stands in those that follow.
+
+    That they fill the model's context is told of as in any run; that they grow is no news.
+    """
+
+    __slots__ = ()
+
+    def _growing(self, step: int, characters: int) -> str | None:
+        return None
 
 
 class _NoSteps:

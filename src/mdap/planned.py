@@ -19,7 +19,7 @@ import msgspec
 from mdap import api
 from mdap.clock import LoopClock
 from mdap.conduct import Conduct, Staged
-from mdap.core.epochs import check_tools
+from mdap.core.epochs import TOOLS, check_tools
 from mdap.core.errors import BudgetReached, FingerprintChanged, JournalError, MdapError, Stop, Undecided, UsageError
 from mdap.core.fingerprint import differences
 from mdap.core.history import Resumed, RunHead
@@ -54,6 +54,7 @@ async def conducting(
     red_flags: RedFlags | None = None,
     extra_flags: Sequence[RedFlagCheck] = (),
     tools: GivenTools = (),
+    tool_flags: str = "",
     on_event: Observer | Sequence[Observer] = (),
     clock: Clock | None = None,
     **options: Unpack[Options],
@@ -62,7 +63,8 @@ async def conducting(
 
     `kind` names what is run, such as `plan`. `roles` says by the kind of a step who has the word in it; `model`, the
     rule, the flags and the options are those of all other steps. All share the budgets, and each model its own pace.
-    The replies of all roles may call `tools`, as in `run`.
+    The replies of all roles may call `tools`, as in `run`; where branches bring tools of their own, `tool_flags` are
+    those by which a command line named them.
     `origin` are JSON values that a resume needs, and `identity` those that must be the same at one (by default all of
     `origin`). `run` goes on with a run that the journal holds: the same code runs again, what is decided comes back
     without a call, and only what a resume may change may be given as an option; FingerprintChanged for anything else
@@ -78,7 +80,7 @@ async def conducting(
         "origin": dict(plain(origin or {})),
         "identity": plain(origin or {}) if identity is None else plain(identity),
         "tools": {"tools": ",".join(toolbox(tools).schemas)} if tools else {},
-        "typed": typed(tools),
+        "typed": typed(tools) or tool_flags,
     }
     try:
         with api.opened(journal) as store:
@@ -88,7 +90,7 @@ async def conducting(
                 staged = _taken_up(store, run, ensemble, chosen, about, dict(options))
             with store.claim(staged.head.id):
                 conduct = Conduct(store, staged, on_event, clock or LoopClock(), tools)
-                async with _segment(conduct):
+                async with _segment(conduct, staged.head):
                     yield conduct
     finally:
         await ensemble.close()
@@ -190,7 +192,7 @@ def _fingerprint(kind: str, identity: Mapping[str, Any], told: dict[str, str]) -
 
 
 @asynccontextmanager
-async def _segment(conduct: Conduct) -> AsyncIterator[None]:
+async def _segment(conduct: Conduct, head: RunHead) -> AsyncIterator[None]:
     """See one segment of a run through: it has begun before the block, and is journaled as ended after it."""
     conduct.begin()
     status: Status = "error"
@@ -204,7 +206,7 @@ async def _segment(conduct: Conduct) -> AsyncIterator[None]:
         status, reason = "interrupted", "interrupted"
         raise
     except MdapError as error:
-        _address(error, conduct.run)
+        _address(error, head)
         status, reason = _status(error), str(error)
         raise
     finally:
@@ -221,13 +223,20 @@ def _first_of_a_group() -> Iterator[None]:
         raise first(errors) from None
 
 
-def _address(error: MdapError, run: str) -> None:
-    """Let an error say which run it ended, and how that goes on."""
-    error.run = run
-    error.remedy = addressed(error.remedy, run)
+def _address(error: MdapError, head: RunHead) -> None:
+    """Let an error say which run it ended, how that goes on, and which tools it then has to be given again."""
+    error.run = head.id
+    error.remedy = addressed(error.remedy, head.id)
+    # One that begins otherwise than it did cannot be gone on with, whoever tries.
+    if isinstance(error, FingerprintChanged):
+        return
     # One way on is enough: a remedy may name it already, with what is to be changed.
     if "mdap resume" not in error.remedy:
-        error.remedy = "; ".join([*([error.remedy] if error.remedy else []), f"go on with `mdap resume {run}`"])
+        error.remedy = "; ".join([*([error.remedy] if error.remedy else []), f"go on with `mdap resume {head.id}`"])
+    names = next((head.fingerprint[part] for part in TOOLS if part in head.fingerprint), "")
+    if names:
+        # Beside the command, not in it: a way in that prints the command adds the flags that it was told itself.
+        error.remedy += f"; give it its tools again: {head.tools.strip() or f'tools=[{names}]'}"
 
 
 def _status(error: MdapError) -> Status:

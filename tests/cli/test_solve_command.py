@@ -198,7 +198,7 @@ def test_solvers_call_tools_that_are_named_again_at_a_resume(mdap: Terminal) -> 
     assert (stopped.code, stopped.out) == (4, "")
     without = mdap("resume", mdap.last(), "--budget-calls", "9")
     assert without.code != 0
-    assert "--tool MODULE:NAME" in without.err
+    assert f"mdap resume {mdap.last()} --tool desk:multiply --allow custom" in without.err
     done = mdap("resume", mdap.last(), "--budget-calls", "9", *tools, "-q")
     assert (done.code, done.out) == (0, '["12","12"]\n')
     assert (mdap.folder / "made.txt").read_text(encoding="utf-8") == "3 4\n3 4\n"
