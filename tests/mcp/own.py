@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import time
+from pathlib import Path
 
 from mdap.core.ballot import Ballot
 from mdap.core.errors import RedFlag
@@ -122,3 +125,38 @@ class AnyVote:
 
     def decided(self, ballot: Ballot) -> bool:
         return bool(ballot.tally)
+
+
+def counts(prompt: str) -> str:
+    """A model that says what comes next."""
+    return str(int(prompt.removesuffix("?").split()[-1]) + 1)
+
+
+class Held(Counting):
+    """Its code holds the thread that it is on until there is a file; that it does so is said by another beside it."""
+
+    def __init__(self, file: str) -> None:
+        self.spec = f"tests.mcp.own:Held,file={file}"
+        self._file = Path(file)
+
+    def parse(self, text: str, state: int) -> Move:
+        self._file.with_suffix(".held").touch()
+        deadline = time.monotonic() + 60.0
+        while not self._file.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return super().parse(text, state)
+
+
+class Mined(Counting):
+    """Asks to exit when its states are made again, which is when somebody reads them."""
+
+    spec = "tests.mcp.own:Mined"
+    vote_on = "action"
+
+    def __init__(self) -> None:
+        self.has_run = False
+
+    def apply(self, state: int, action: int) -> int:
+        if os.environ.get("MINED"):
+            raise SystemExit(7)
+        return action

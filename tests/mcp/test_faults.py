@@ -81,7 +81,7 @@ async def test_on_a_full_disk_nothing_is_begun_and_what_there_is_can_still_be_re
     words = ["-c", f'ulimit -f 200; exec {" ".join(MDAP)} --journal "$0"', str(path)]
     async with Client(stdio_client(StdioServerParameters(command="sh", args=words))) as client:
         call = Caller(client)
-        begun = []
+        begun: list[str] = []
         while True:
             is_error, told = await call.raw("run_start", **BEGINNINGS[len(begun) % 2 * 2], seed=len(begun))
             if is_error:

@@ -43,7 +43,7 @@ class AskTools:
             made(self.estimate, reads=True),
             made(self.calibrate),
             made(self.inbox, reads=True),
-            made(self.resolve),
+            made(self._desk.there(self.resolve)),
         ]
 
     async def ask(
@@ -95,7 +95,7 @@ class AskTools:
             confidence=confidence,
         )  # fmt: skip
         conduct = partial(asked.conduct, inquiry, spec, rule=chosen, journal=self._desk.journal, **options)
-        result = await told_of(ctx, partial(self._driven, conduct))
+        result = await told_of(ctx, self._desk, partial(self._driven, conduct))
         return _fitting(asked.answer_of(result, inquiry, chosen, p).to_dict(), result.run)
 
     async def _driven(self, conduct: Callable[..., Any], tell: Tell) -> Any:
@@ -161,7 +161,7 @@ class AskTools:
             )
             return await self._desk.see_through(work)
 
-        found = msgspec.to_builtins(await told_of(ctx, _calibrated))
+        found = msgspec.to_builtins(await told_of(ctx, self._desk, _calibrated))
         if size_of(found) > MOST_BYTES:
             found["models"] = [{**model, "kinds": "left out: too long"} for model in found["models"]]
         return dict(found)

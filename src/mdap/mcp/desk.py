@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from asyncio import Future, Task, TaskGroup
+from asyncio import AbstractEventLoop, Future, Task, TaskGroup
 from collections.abc import Callable, Coroutine
+from functools import wraps
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from mdap.core.errors import JournalError, MdapError, Stop, UsageError
 from mdap.core.events import Event, Flagged, Progress, Started
@@ -23,6 +24,7 @@ from mdap.rowio import has_rows, is_map
 
 logger = logging.getLogger("mdap.mcp")
 T = TypeVar("T")
+P = ParamSpec("P")
 Observer = Callable[[Event], None]
 
 # An answer of a client's model may take as long as a person's: nothing is asked again because of it.
@@ -30,7 +32,7 @@ PATIENCE = 30 * 86_400.0
 # How long an answer may wait for what is about to happen: clients are to have one within a second.
 SOON = 0.8
 # How long the runs are waited for when the server ends.
-_ENDING = 5.0
+ENDING = 5.0
 # A run is named after its task, which may be a class in a module.
 _ID = re.compile(r"\w(?:[\w-]|\.(?!\.)){0,149}")
 
@@ -51,7 +53,7 @@ class Work(Generic[T]):
         """Keep the error that ended it, if one did. It ends this work, and no other that goes on beside it."""
         if isinstance(error, SystemExit):
             # Handed on as what it is, it would end whoever waits for this work.
-            self.outcome.set_exception(Stop("code of the task or the model asked to exit", remedy="mend it"))
+            self.outcome.set_exception(_exited())
             return True
         if isinstance(error, Exception):
             if not isinstance(error, MdapError):
@@ -94,7 +96,8 @@ class Desk:
     """What the tools of a server share: its journal, what clients may name, and the runs that are being driven.
 
     As a context it owns the tasks of these runs, and ends them on the way out; what they decided is in the journal, and
-    another server goes on with them. `most` is how many are driven at once.
+    another server goes on with them. `most` is how many are driven at once. It lives on the event loop that enters it:
+    code of tasks and models runs there and nowhere else, and so does whatever changes what is being driven.
     """
 
     def __init__(self, journal: Journal, allowed: Allowed, *, most: int = 16) -> None:
@@ -105,8 +108,10 @@ class Desk:
         self._works: set[Work[Any]] = set()
         self._group = TaskGroup()
         self._closing = False
+        self._loop: AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Desk:
+        self._loop = asyncio.get_running_loop()
         await self._group.__aenter__()
         return self
 
@@ -121,7 +126,22 @@ class Desk:
         for work in works:
             work.cancel()
         if works:
-            await asyncio.wait([work.outcome for work in works], timeout=_ENDING)
+            await asyncio.wait([work.outcome for work in works], timeout=ENDING)
+
+    async def at(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Return what `coroutine` returns, carried out on the desk's own loop, whichever this is awaited on."""
+        if self._loop is None or asyncio.get_running_loop() is self._loop:
+            return await _kept(coroutine)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_kept(coroutine), self._loop))
+
+    def there(self, function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+        """Return `function` as one that is carried out on the desk's own loop, whichever it is awaited on."""
+
+        @wraps(function)
+        async def _there(*args: P.args, **named: P.kwargs) -> T:
+            return await self.at(function(*args, **named))
+
+        return _there
 
     @property
     def is_driving(self) -> bool:
@@ -315,3 +335,15 @@ class Desk:
             self.live.pop(live.run, None)
             if live.box is not None:
                 live.box.close()
+
+
+async def _kept(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Return what `coroutine` returns; code that exits, as that of a task does which is read, ends this call alone."""
+    try:
+        return await coroutine
+    except SystemExit as error:
+        raise _exited() from error
+
+
+def _exited() -> Stop:
+    return Stop("code of the task or the model asked to exit", remedy="mend it")

@@ -123,7 +123,7 @@ class MakerTools:
             live = await planned.begin(self._desk, kind, prompt, steps, None, _heard(tell), **options)
             return await self._desk.outcome(live)
 
-        outcome = await told_of(ctx, _conducted, all_of_it=True)
+        outcome = await told_of(ctx, self._desk, _conducted, all_of_it=True)
         if outcome.status != "done":
             raise Stop(f"{outcome.status}: {outcome.reason}", remedy=f"run_resume(run={outcome.run!r}) goes on with it")
         return outcome

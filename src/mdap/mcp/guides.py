@@ -25,9 +25,11 @@ _MOST_RECOUNTED = 20_000
 def add_resources(server: MCPServer[Any], desk: Desk) -> None:
     """Give the server its resources."""
 
+    @desk.there
     async def _report(run: str) -> str:
         return _read(lambda: report_of(desk, run))
 
+    @desk.there
     async def _step(run: str, step: str) -> str:
         return _read(lambda: _step_of(desk, run, step))
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
-from mdap.mcp.desk import Desk
+from mdap.mcp.desk import ENDING, Desk
 
 logger = logging.getLogger("mdap.mcp")
 
@@ -40,8 +40,24 @@ def see_through(serving: Coroutine[Any, Any, None]) -> None:
 async def ended_with(desk: Desk) -> AsyncIterator[None]:
     """End what the desk drives on the way out, and the process with it if something refuses to end."""
     yield
-    await desk.end()
-    if desk.is_driving:
-        logger.error("a model goes on although it was cancelled; its run is taken up by run_resume")
+    if not await has_ended(desk):
+        logger.error("a task or a model goes on although it was cancelled; its run is taken up by run_resume")
+        leave_all(desk, 1)
+
+
+async def has_ended(desk: Desk) -> bool:
+    """End what the desk drives, and say whether it has ended."""
+    with contextlib.suppress(TimeoutError):
+        # The desk waits by itself; this is for one that cannot, because code of a task does not return to it.
+        async with asyncio.timeout(ENDING + 1.0):
+            await desk.at(desk.end())
+            return not desk.is_driving
+    return False
+
+
+def leave_all(desk: Desk, code: int) -> None:
+    """End the process as it is, with all on disk that was decided."""
+    try:
         desk.journal.close()
-        os._exit(1)
+    finally:
+        os._exit(code)

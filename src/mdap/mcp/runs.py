@@ -32,12 +32,14 @@ class RunTools:
 
     def tools(self) -> list[Tool]:
         """Return the tools."""
+        there = self._desk.there
         return [
-            made(self.run_start, arguments=Start),
+            made(there(self.run_start), arguments=Start),
+            # Not there, as nothing below that reads the journal alone: it is answered while code of a task blocks.
             made(self.run_status, reads=True),
-            made(self.run_result, reads=True),
-            made(self.run_cancel, destroys=True),
-            made(self.run_resume, arguments=Resume),
+            made(there(self.run_result), reads=True),
+            made(there(self.run_cancel), destroys=True),
+            made(there(self.run_resume), arguments=Resume),
             made(self.runs, reads=True),
         ]
 

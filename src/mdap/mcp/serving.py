@@ -14,6 +14,7 @@ import socket
 import sys
 from asyncio import TaskGroup
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,8 +24,9 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mdap.core.errors import UsageError
 from mdap.journal import open_journal
 from mdap.mcp.allowed import Allowed
+from mdap.mcp.apart import apart
 from mdap.mcp.desk import Desk
-from mdap.mcp.lasting import ended_with, see_through
+from mdap.mcp.lasting import ended_with, has_ended, leave_all, see_through
 from mdap.mcp.pipes import serve_pipes
 from mdap.mcp.server import made_server
 
@@ -132,7 +134,7 @@ async def opened(journal: str | os.PathLike[str] | None, allowed: Allowed, *, mo
 async def serve_stdio(journal: str | os.PathLike[str] | None, allowed: Allowed, *, most: int = 16) -> None:
     """Serve the one client at standard input and output, until it hangs up or the process is told to end."""
     stop = asyncio.Event()
-    async with opened(journal, allowed, most=most) as desk:
+    async with apart(partial(opened, journal, allowed, most=most)) as desk:
         server = made_server(desk)
         with _heard(stop.set):
             async with ended_with(desk), TaskGroup() as group:
@@ -154,7 +156,7 @@ async def serve_http(journal: str | os.PathLike[str] | None, allowed: Allowed, d
             yield
 
     with contextlib.closing(_listening(door)) as listening:
-        async with opened(journal, allowed, most=most) as desk, ended_with(desk):
+        async with apart(partial(opened, journal, allowed, most=most)) as desk, ended_with(desk):
             app = application(made_server(desk), door)
             server = _Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
 
@@ -194,9 +196,8 @@ def _heard(stop: Callable[[], None]) -> Iterator[None]:
 async def _leave(stop: asyncio.Event, desk: Desk) -> None:
     """End the runs and then the process, once `stop` is set: nothing wakes the thread that reads standard input."""
     await stop.wait()
-    await desk.end()
-    desk.journal.close()
-    os._exit(130)
+    await has_ended(desk)
+    leave_all(desk, 130)
 
 
 def _listening(door: Door) -> socket.socket:

@@ -48,7 +48,8 @@ class VoteTools:
 
     def tools(self) -> list[Tool]:
         """Return the tools."""
-        return [made(self.next_steps), made(self.submit_votes)]
+        there = self._desk.there
+        return [made(there(self.next_steps)), made(there(self.submit_votes))]
 
     async def next_steps(
         self,
