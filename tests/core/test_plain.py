@@ -7,9 +7,16 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mdap.core.plain import plain
+from mdap.core.canonical import canonical
+from mdap.core.plain import exact, plain
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8"))
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
 
 
 @dataclass
@@ -50,3 +57,50 @@ def test_a_set_is_stored_alike_in_processes_that_hash_differently() -> None:
 def test_what_json_cannot_hold_is_refused() -> None:
     with pytest.raises(TypeError):
         plain({"x": object()})
+
+
+@given(st.lists(JSON))
+def test_what_json_gives_back_has_its_canonical_form_at_once_and_a_copy_in_the_order_of_its_keys(value: Any) -> None:
+    found = exact(value)
+    # Half of a surrogate pair has no encoding, and so the long way.
+    if found is not None:
+        form, copy = found
+        assert form == canonical(value)
+        assert msgspec.json.encode(copy) == msgspec.json.encode(plain(value))
+        assert copy is not value
+
+
+class Point(msgspec.Struct):
+    """A record."""
+
+    x: int
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *(
+            1.0,
+            -0.0,
+            float("nan"),
+            float("inf"),
+            (1, 2),
+            {1, 2},
+            frozenset(),
+            Point(1),
+            Row("r", set()),
+            b"x",
+            "\ud800",
+        ),
+        *({"a": (1,)}, {1: 2}, [[{3}]], object(), 1 + 2j),
+    ],
+)
+def test_what_json_would_change_or_write_in_two_ways_has_the_long_way(other: Any) -> None:
+    assert exact([other]) is None
+    assert exact([[{"a": other}]]) is None
+
+
+def test_a_value_that_holds_itself_has_the_long_way() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    assert exact(loop) is None

@@ -20,15 +20,15 @@ class _Stored(Sample, frozen=True, omit_defaults=True):
     """A sample without the fields that have their default values."""
 
 
-def pack(value: Any, what: str) -> str:
-    """Return `value` as compact JSON; raises JournalError naming `what` if it is no JSON value."""
+def pack(value: Any, what: str, step: int | None = None) -> str:
+    """Return `value` as compact JSON; raises JournalError naming `what`, of `step`, if it is no JSON value."""
     try:
         text = _encode(value).decode()
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise _unwritable(what, str(error)) from error
+        raise _unwritable(_named(what, step), str(error)) from error
     # The encoder writes NaN and infinity as null, which would read back as another value.
     if "null" in text and not _is_finite(msgspec.to_builtins(value)):
-        raise _unwritable(what, "it holds a number that is not finite")
+        raise _unwritable(_named(what, step), "it holds a number that is not finite")
     return text
 
 
@@ -58,14 +58,14 @@ def decision_row(run: int, entry: Decided) -> bytes:
     row = (
         run,
         entry.step,
-        pack(entry.action, f"the action of step {entry.step}"),
+        pack(entry.action, "the action", entry.step),
         # Nearly all steps have one candidate, and a small integer takes a byte where an array is a text of three or
         # more.
         votes[0] if len(votes) == 1 else pack(votes, "votes"),
         kind or None,
-        None if entry.change is msgspec.UNSET else pack(entry.change, f"the change of step {entry.step}"),
+        None if entry.change is msgspec.UNSET else pack(entry.change, "the change", entry.step),
     )
-    return _line(row, f"kind {kind!r} of step {entry.step}")
+    return _line(row, "the kind", entry.step)
 
 
 def decision(step: int, action: str, votes: int | str, kind: str | None, change: str | None) -> Decided:
@@ -81,7 +81,7 @@ def decision(step: int, action: str, votes: int | str, kind: str | None, change:
 
 def snapshot_row(run: int, entry: Snapshot) -> bytes:
     """Return a snapshot as the JSON array [run, step, state], the state being JSON inside of a string."""
-    return _line((run, entry.step, pack(entry.state, f"the state of step {entry.step}")), "snapshot")
+    return _line((run, entry.step, pack(entry.state, "the state", entry.step)), "snapshot")
 
 
 def learned_row(run: int, entry: Learned) -> bytes:
@@ -144,12 +144,16 @@ def array(rows: Iterable[bytes]) -> str | None:
     return f"[{joined.decode()}]" if joined else None
 
 
-def _line(row: tuple[object, ...], what: str) -> bytes:
+def _line(row: tuple[object, ...], what: str, step: int | None = None) -> bytes:
     try:
         # A kind may hold half of a surrogate pair, which UTF-8 has no bytes for.
         return _encode(row)
     except ValueError as error:
-        raise _unwritable(what, str(error)) from error
+        raise _unwritable(_named(what, step), str(error)) from error
+
+
+def _named(what: str, step: int | None) -> str:
+    return what if step is None else f"{what} of step {step}"
 
 
 def _is_finite(value: Any) -> bool:

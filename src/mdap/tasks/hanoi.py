@@ -126,7 +126,7 @@ class Hanoi:
             action, pegs = parse_compact(text, self.disks) if self.parser == "strict" else repair_compact(text)
             return Move(action, [pegs, action])
         # ASCII letters alone: str.lower makes others longer (İ), and so moves what follows.
-        lowered = text.translate(_LOWER)
+        lowered = text.lower() if text.isascii() else text.translate(_LOWER)
         action = _parse_move(lowered)
         if self.parser == "repair":
             return Move(action, [_parse_pegs_repaired(lowered), action])
