@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mdap.core.errors import UsageError
+from mdap.core.errors import RedFlag, UsageError
 from mdap.core.plain import plain
+from mdap.planning.bounds import check_numbers, shallow
 from mdap.planning.execution_task import Form
 from mdap.planning.steps import PlanStep, write_steps
 
@@ -22,8 +23,12 @@ def check_beginning(prompt: str, text_format: str, steps: Sequence[PlanStep], fo
     texts = {"the prompt": prompt, "the format": text_format, "the plan": write_steps(steps)}
     for name, value in (texts | {"the state before the first step": start}).items():
         try:
-            plain(value)
+            shallow(plain(value))
+            check_numbers(value)
         except UnicodeEncodeError:
             raise UsageError(f"{name} holds halves of characters", remedy="give text that UTF-8 can write") from None
-        except TypeError as error:
-            raise UsageError(f"{name} is nothing that JSON can hold: {error}", remedy="give JSON values") from None
+        except RecursionError:
+            raise UsageError(f"{name} is nested too deeply", remedy="give something flatter") from None
+        except (TypeError, ValueError, RedFlag) as error:
+            said = error.message if isinstance(error, RedFlag) else error
+            raise UsageError(f"{name} is nothing that JSON can hold: {said}", remedy="give JSON values") from None

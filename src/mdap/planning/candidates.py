@@ -18,6 +18,7 @@ from mdap.core.errors import RedFlag
 from mdap.core.formats import Format
 from mdap.core.records import ABSENT, Move, State
 from mdap.core.strictjson import read_json
+from mdap.planning.bounds import shallow
 from mdap.planning.composition import COMPOSITIONS
 from mdap.planning.division import Division, division_schema, read_division
 from mdap.planning.verdicts import NO, YES, choice_schema, distinct, read_choice, read_verdict, verdict_schema
@@ -259,7 +260,7 @@ class Solutions(Candidates):
 
     def read(self, text: str) -> Any:
         """Return the answer that a reply is; raises RedFlag if it is not of the format, and for no answer at all."""
-        value = self._form.read(text)
+        value = shallow(self._form.read(text))
         if isinstance(value, str) and not value.strip():
             raise RedFlag("there is no answer")
         return value

@@ -16,6 +16,7 @@ from mdap.core.foreign import Foreign
 from mdap.core.plain import plain
 from mdap.core.records import ABSENT
 from mdap.core.spec import unknown
+from mdap.planning.bounds import check_numbers
 
 Combine: TypeAlias = Callable[[Sequence[Any]], Any]
 
@@ -74,7 +75,8 @@ def _is_whole(text: str) -> bool:
 
 
 def _finite(text: str) -> Decimal:
-    if not text.isascii():
+    # Python reads 1_000 as a thousand; as a reply it is as unclear as 1,000.
+    if not text.isascii() or "_" in text:
         raise ValueError(text)
     number = Decimal(text)
     # An exponent of nine digits is nine letters in a reply, and a gigabyte as a number written out.
@@ -138,7 +140,11 @@ def _reduced(how: str, parts: Sequence[Part]) -> int | str:
         total = numbers[0]
         for number in numbers[1:]:
             total = total + number if how == "sum" else total * number
-    return _number_out(total)
+    try:
+        check_numbers(made := _number_out(total))
+    except ValueError:
+        raise TaskError(f"{how} comes to an integer of too many digits", remedy="compose them by sequence") from None
+    return made
 
 
 def _digits(number: int | Decimal) -> int:
@@ -170,7 +176,10 @@ _WORDS = {"true": True, "yes": True, "false": False, "no": False}
 
 def _own(name: str, combine: Combine, values: Sequence[Any]) -> Any:
     with Foreign(f"composition {name!r}"):
-        return plain(combine(values))
+        # Copies: what it does to them must not reach the results of the subtasks, which are decided.
+        made = combine([plain(value) for value in values])
+        check_numbers(made)
+        return plain(made)
 
 
 def _text(value: Any) -> str:

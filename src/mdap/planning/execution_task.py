@@ -13,6 +13,7 @@ from typing import Any, Literal
 from mdap.core.errors import UsageError
 from mdap.core.records import ABSENT, Move, State
 from mdap.core.strictjson import read_json
+from mdap.planning.bounds import shallow
 from mdap.planning.steps import PlanStep
 from mdap.planning.templates import NONE, Templates, listed
 from mdap.planning.verdicts import (
@@ -145,7 +146,7 @@ class ExecutionTask:
     def parse(self, text: str, state: State) -> Move:
         """Read a new state, verbatim or as JSON, or a judgement; raises RedFlag for what is neither."""
         if not state["candidates"]:
-            return Move({"state": text if self._form == "text" else read_json(text)}, ABSENT)
+            return Move({"state": text if self._form == "text" else shallow(read_json(text))}, ABSENT)
         if self._way == "judge":
             verdict, reason = read_verdict(text, (YES, NO))
             return Move({"choice": int(verdict == YES), "reasons": [reason] if reason else []}, ABSENT)

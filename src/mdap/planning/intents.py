@@ -16,6 +16,7 @@ from mdap.core.errors import RedFlag, UsageError
 from mdap.core.formats import json_schema, record
 from mdap.core.strictjson import read_json, unfenced
 from mdap.core.tooling import ToolIntent
+from mdap.planning.bounds import shallow
 
 Category = Literal[
     "file_read",
@@ -186,7 +187,7 @@ def read_intent(text: str) -> ToolIntent | None:
     body = unfenced(text).strip()
     if not body.startswith("{") or '"tool"' not in body:
         return None
-    value = read_json(text)
+    value = shallow(read_json(text))
     if "tool" not in value:
         return None
     odd = sorted(value.keys() - _FIELDS)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from mdap.core.errors import RedFlag, UsageError
+from mdap.core.errors import RedFlag, TaskError, UsageError
 from mdap.core.records import ABSENT, Move, State
 from mdap.core.strictjson import read_json, unfenced
 from mdap.planning.atomic import MOST_CHARACTERS, AtomicCheck, not_atomic
@@ -204,9 +204,11 @@ class PlanTask:
         if len(set(step.required_steps)) < len(step.required_steps):
             raise RedFlag(f"step {at} requires a step twice")
         reason = None if self._check_step is None else self._check_step(step.task)
-        if reason is not None:
-            raise RedFlag(reason, name="not_atomic")
-        return step
+        if reason is None:
+            return step
+        if not isinstance(reason, str):
+            raise TaskError(f"check_step said {reason!r}, which is no text", remedy="let it return a reason, or None")
+        raise RedFlag(reason, name="not_atomic")
 
 
 def steps_of(state: State) -> tuple[PlanStep, ...]:

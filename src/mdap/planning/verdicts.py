@@ -78,7 +78,11 @@ def _object(text: str) -> dict[str, Any]:
     value = read_json(text)
     if not isinstance(value, dict):
         raise RedFlag("the judgement is no JSON object")
-    return {str(key).casefold(): inner for key, inner in value.items()}
+    found = {str(key).casefold(): inner for key, inner in value.items()}
+    # The last would win, whatever the first has said.
+    if len(found) < len(value):
+        raise RedFlag("the judgement has a key twice, in two spellings")
+    return found
 
 
 def _shown(value: str) -> str:
