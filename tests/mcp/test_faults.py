@@ -6,6 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mdap.journal.sqlite import SqliteJournal
 from mdap.mcp.allowed import Allowed
 from mdap.mcp.desk import Desk
 from tests.mcp.processes import MDAP
-from tests.mcp.support import Caller, calling
+from tests.mcp.support import Caller, answer_to, calling, vote_to_the_end
 
 ALLOWED = Allowed(models=("tests.mcp.own:says_blue",))
 BEGINNINGS: list[dict[str, Any]] = [
@@ -72,6 +73,48 @@ async def test_a_run_that_is_there_and_cannot_be_taken_up_is_named_in_what_to_do
                 # A write may be refused once the run is on its way: then the run says what to do.
                 said = told if is_error else (await call.ended(run))["next"]
             assert f"run_resume(run='{run}'" in said
+
+
+async def fail_once(call: Caller, path: Path) -> str:
+    """The id of a run whose one decision could not be written, and that has ended of it."""
+    run: str = (await call("run_start", task="hanoi:disks=2", model="client", k=1))["run"]
+    [prompt] = (await call("next_steps", run=run))["prompts"]
+    with locked(path):
+        await call("submit_votes", votes=[{"token": prompt["token"], "answer": answer_to("hanoi:disks=2", prompt)}])
+        await call.raw("run_cancel", run=run)
+        assert (await call.ended(run))["steps"] == 0
+    return run
+
+
+async def test_a_server_whose_journal_failed_once_goes_on_as_soon_as_it_can_write(tmp_path: Path) -> None:
+    again = partial(SqliteJournal, tmp_path / "j.db", timeout=0.05)
+    desk = Desk(again(), ALLOWED, again=again)
+    async with desk, calling(desk) as call:
+        first = desk.journal
+        other = (await call("run_start", task="hanoi:disks=2", model="client", k=1))["run"]
+        run = await fail_once(call, tmp_path / "j.db")
+        # As long as another is driven, nothing is put in place of the journal that it writes to.
+        refused = await call.raw("run_resume", run=run)
+        assert desk.journal is first, refused
+        await call.raw("run_cancel", run=other)
+        await call.ended(other)
+        for name in (run, other):
+            taken_up = await call("run_resume", run=name)
+            assert (taken_up["status"], taken_up["steps"]) == ("running", 0)
+            assert await vote_to_the_end(call, "hanoi:disks=2", name) == 3
+            assert (await call.ended(name))["status"] == "done"
+        assert desk.journal is not first
+    desk.journal.close()
+
+
+async def test_a_journal_that_cannot_be_opened_anew_is_said_and_nothing_is_begun(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "j.db", timeout=0.05)
+    async with Desk(journal, ALLOWED, again=partial(SqliteJournal, tmp_path)) as desk, calling(desk) as call:
+        run = await fail_once(call, tmp_path / "j.db")
+        assert "is a folder" in await call.error("run_start", **BEGINNINGS[0])
+        assert "is a folder" in await call.error("run_resume", run=run)
+        assert [head.id for head in desk.journal.heads()] == [run]
+    journal.close()
 
 
 @pytest.mark.slow

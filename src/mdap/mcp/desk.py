@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 from asyncio import AbstractEventLoop, Future, Task, TaskGroup
@@ -96,12 +97,17 @@ class Desk:
     """What the tools of a server share: its journal, what clients may name, and the runs that are being driven.
 
     As a context it owns the tasks of these runs, and ends them on the way out; what they decided is in the journal, and
-    another server goes on with them. `most` is how many are driven at once. It lives on the event loop that enters it:
+    another server goes on with them. `most` is how many are driven at once, and `again` opens the journal anew after a
+    write that failed: without it nothing is driven any more. It lives on the event loop that enters it:
     code of tasks and models runs there and nowhere else, and so does whatever changes what is being driven.
     """
 
-    def __init__(self, journal: Journal, allowed: Allowed, *, most: int = 16) -> None:
+    def __init__(
+        self, journal: Journal, allowed: Allowed, *, most: int = 16, again: Callable[[], Journal] | None = None
+    ) -> None:
         self.journal = journal
+        self._again = again
+        self._in_doubt = False
         self.allowed = allowed
         self.live: dict[str, Live] = {}
         self._most = most
@@ -302,6 +308,11 @@ class Desk:
             coroutine.close()
             why = "the server is closing" if self._closing else f"{self._most} runs are being driven already"
             raise UsageError(why, remedy="wait until one has ended, or end one with run_cancel")
+        try:
+            self._mend()
+        except JournalError:
+            coroutine.close()
+            raise
         work: Work[T] = Work()
         self._works.add(work)
         work.task = self._group.create_task(self._contained(work, coroutine))
@@ -314,6 +325,16 @@ class Desk:
         work.task.add_done_callback(_gone)
         return work
 
+    def _mend(self) -> None:
+        """Open the journal anew where a write may have failed, for a failed write is a journal's last."""
+        # Not while others are driven: they have to find out by themselves that what they decided is not kept.
+        if not self._in_doubt or self._again is None or self._works:
+            return
+        fresh = self._again()
+        with contextlib.suppress(JournalError):
+            self.journal.close()
+        self.journal, self._in_doubt = fresh, False
+
     async def _contained(self, work: Work[T], coroutine: Coroutine[Any, Any, T]) -> None:
         """See `coroutine` to its end. Nothing of it leaves but its outcome: the others go on."""
         with work:
@@ -325,13 +346,18 @@ class Desk:
             if isinstance(event, Started):
                 self.live[event.run] = live
 
+        in_doubt = True
         try:
-            return await begin(_hear)
+            result = await begin(_hear)
+            in_doubt = False
+            return result
         except MdapError as error:
             if live.begun.done():
                 logger.warning("run %s ended: %s", live.run, error)
             raise
         finally:
+            # Whatever else ended it may hide that its end could not be written.
+            self._in_doubt |= in_doubt
             self.live.pop(live.run, None)
             if live.box is not None:
                 live.box.close()

@@ -123,12 +123,14 @@ def application(server: MCPServer[Any], door: Door) -> Any:
 @contextlib.asynccontextmanager
 async def opened(journal: str | os.PathLike[str] | None, allowed: Allowed, *, most: int = 16) -> AsyncIterator[Desk]:
     """Give a desk over the journal in a file; what it drives has ended, and is on disk, when this is left."""
-    store = open_journal(journal)
+    again = partial(open_journal, journal)
+    desk = Desk(again(), allowed, most=most, again=again)
     try:
-        async with Desk(store, allowed, most=most) as desk:
+        async with desk:
             yield desk
     finally:
-        store.close()
+        # Its own and not the first one: it may have opened another since.
+        desk.journal.close()
 
 
 async def serve_stdio(journal: str | os.PathLike[str] | None, allowed: Allowed, *, most: int = 16) -> None:
