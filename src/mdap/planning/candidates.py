@@ -156,7 +156,9 @@ class Candidates(ABC):
         if not state["candidates"]:
             return Move({"candidates": self._distinct([vote.action["candidate"] for vote in votes])}, ABSENT)
         choice = 0 if winner is None else winner.action["choice"]
-        reasons = [] if choice else distinct(reason for vote in votes for reason in vote.action["reasons"])
+        # Of those who refused alone: whoever is to do better is not told what others liked.
+        against = [reason for vote in votes if not vote.action["choice"] for reason in vote.action["reasons"]]
+        reasons = [] if choice else distinct(against)
         if winner is None:
             reasons = [_DISAGREED, *reasons]
         return Move({"choice": choice, "reasons": reasons}, ABSENT)
