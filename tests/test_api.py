@@ -424,3 +424,41 @@ def test_the_answers_of_a_task_play_no_part_in_its_run() -> None:
 
     result = mdap.run(Lying(4), right)
     assert (list(result.actions), result.wrong, result.wrong_steps) == ([["add", 1]] * 4, 4, [0, 1, 2, 3])
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("journal", [False, True])
+def test_a_run_whose_model_waits_for_nobody_lets_others_run_and_can_be_cancelled(
+    k: int, journal: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.db" if journal else None
+
+    async def main() -> None:
+        run = asyncio.create_task(mdap.aio.run("hanoi:disks=20", "simulated:p=1", k=k, journal=path))
+        # Ten turns of somebody else in between: without them its cancellation would not even be looked at.
+        for _ in range(10):
+            await asyncio.sleep(0.001)
+        assert not run.done()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    asyncio.run(main())
+    if path is not None:
+        store = open_journal(path)
+        book = store.history(store.heads()[0].id).book
+        store.close()
+        assert book.status == "interrupted"
+        assert 0 < book.steps < 2**20 - 1
+
+
+def test_in_virtual_time_too_a_run_that_waits_for_nobody_gives_way() -> None:
+    async def main() -> int:
+        run = asyncio.create_task(mdap.aio.run("hanoi:disks=20", "simulated:p=1", k=1, max_steps=3_000))
+        turns = 0
+        while not run.done():
+            await asyncio.sleep(0)
+            turns += 1
+        return turns
+
+    assert run_virtual(main()) > 10

@@ -13,7 +13,18 @@ from mdap.core.errors import BudgetReached, JournalError, ModelError, ModelRejec
 from mdap.core.events import Called, Event, Retried
 from mdap.core.history import Spend
 from mdap.core.records import Draw, Message, Prompt, Request, Response, Usage
-from mdap.engine.calling import FIRST_WAIT, LONGEST_WAIT, Meter, Tempo, limited, reservation, retrying, timed
+from mdap.engine.calling import (
+    FIRST_WAIT,
+    LONGEST_WAIT,
+    TURN_BATCHES,
+    TURN_SECONDS,
+    Meter,
+    Tempo,
+    limited,
+    reservation,
+    retrying,
+    timed,
+)
 from mdap.protocols import Complete
 
 
@@ -371,3 +382,13 @@ def test_the_budget_of_seconds_ends_calls_waits_and_repetitions() -> None:
         return await now()
 
     assert run_virtual(main()) == 20.0
+
+
+def test_a_turn_is_due_after_a_time_or_after_many_batches_and_then_counted_anew() -> None:
+    tempo = Tempo()
+    tempo.is_turn_due(100.0)
+    assert not tempo.is_turn_due(100.0 + TURN_SECONDS / 2)
+    assert tempo.is_turn_due(100.0 + TURN_SECONDS * 1.5)
+    assert [tempo.is_turn_due(101.0) for _ in range(3)] == [True, False, False]
+    still = [tempo.is_turn_due(101.0) for _ in range(3 * TURN_BATCHES)]
+    assert sum(still) == 3, "virtual time stands still, and others must run all the same"

@@ -30,16 +30,29 @@ Lease = Callable[[Spend], Awaitable[None]]
 # outage, which a resume outlasts and no wait does.
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
+# Few turns of the event loop, and still no wait that a person notices.
+TURN_SECONDS = 0.01
+TURN_BATCHES = 256
 
 
 class Tempo:
     """Whether the model of a run makes its callers wait, as its last call did: if not, nothing is to be had at once."""
 
-    __slots__ = ("batches", "waits")
+    __slots__ = ("_batches", "_turned", "waits")
 
     def __init__(self) -> None:
         self.waits = True
-        self.batches = 0
+        self._batches = 0
+        self._turned = 0.0
+
+    def is_turn_due(self, now: float) -> bool:
+        """Say, after a batch that waited for nobody, whether it is time to give way to others; `now` is in seconds."""
+        self._batches += 1
+        # By the number, too: virtual time stands still while nobody waits.
+        if now - self._turned < TURN_SECONDS and self._batches < TURN_BATCHES:
+            return False
+        self._batches, self._turned = 0, now
+        return True
 
 
 def timed(complete: Complete, timeout: float, tempo: Tempo) -> Complete:

@@ -53,17 +53,14 @@ async def draw_all(
     Where the model answers without waiting there is nothing to do at once, and they are drawn one after another.
     """
     try:
-        if len(batch) == 1:
-            await get_vote(asking, poll.step, prompt, batch[0], reader, allowance)
-            if poll.on_vote is not None:
-                poll.on_vote()
-        elif not asking.tempo.waits:
+        if not asking.tempo.waits:
             for slot in batch:
                 await _draw_one(asking, poll, prompt, slot, reader, allowance)
-            asking.tempo.batches += 1
-            # Nothing of this gives way to anybody else, Ctrl-C included.
-            if asking.tempo.batches % 8 == 0:
+            # Nothing of this gives way to others, Ctrl-C included; yet a turn of the loop takes as long as a draw.
+            if asking.tempo.is_turn_due(asking.clock.now()):
                 await asyncio.sleep(0)
+        elif len(batch) == 1:
+            await _draw_one(asking, poll, prompt, batch[0], reader, allowance)
         else:
             async with TaskGroup() as group:
                 for slot in batch[1:]:
