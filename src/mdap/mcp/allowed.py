@@ -42,14 +42,17 @@ class Allowed(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         for spec in self.tasks:
             parsed = parse_spec(spec)
+            # Options are for a client to choose: allowed with some of them, a class would be refused with any other.
             if parsed.options or parsed.bare is None:
                 raise UsageError(f"{spec!r} is no class to allow", remedy="write package.module:Class, without options")
 
     def check_task(self, spec: str) -> str:
         """Return the spec of a task that a client may run; raises UsageError for any other."""
+        # Here as well as in the tool's schema: the tasks of stored runs come this way, too.
         if len(spec) > 100_000:
             raise UsageError("task: the spec is longer than 100,000 characters", remedy="give a shorter one")
         parsed = parse_spec(spec)
+        # Looked up before anything is imported, for importing runs code.
         if parsed.name in TASKS or f"{parsed.name}:{parsed.bare}" in self.tasks:
             return spec
         there = ", ".join([*sorted(TASKS), *self.tasks])
@@ -78,6 +81,7 @@ class Allowed(msgspec.Struct, frozen=True):
             return spec
         for sign in (ELSE, MIXED):
             if sign in spec:
+                # Each by itself, so that one that is allowed brings in none that is not.
                 for part in spec.split(sign):
                     self._check_one(part)
                 return spec
@@ -111,6 +115,7 @@ class Allowed(msgspec.Struct, frozen=True):
     def restore(self, task: str, start: Any) -> Task:
         """Return the task of a stored run; raises UsageError for one that a client may not run."""
         self.check_task(task)
+        # A question's format may name a class as well, and would import it to read answers.
         form = start.get("format") if isinstance(start, dict) else None
         if start is not ABSENT and isinstance(form, dict) and form.get("format") == "record":
             self.check_task(str(form.get("type")))
@@ -119,12 +124,14 @@ class Allowed(msgspec.Struct, frozen=True):
     def _is_own(self, spec: str) -> bool:
         """Say whether the owner named this very model."""
         of_roles = () if self.planning is None else self.planning.models.values()
+        # To the letter: the same name with another option may be another address.
         return spec == self.model or spec in self.models or spec in of_roles
 
     def _check_one(self, spec: str) -> None:
         if self._is_own(spec):
             return
         parsed = parse_spec(spec)
+        # Neither can be one part of several: a client needs a mailbox of its run, a script what a program gives it.
         if parsed.name not in MODELS or parsed.name in (CLIENT, "scripted"):
             raise _refused(spec, "is not allowed here")
         given = _named(parsed) & set(_OWNERS)

@@ -30,6 +30,7 @@ async def apart(opened: Opened) -> AsyncIterator[Desk]:
         either: list[asyncio.Future[Any]] = [asyncio.wrap_future(found), ended]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not found.done():
+            # Then it ended before there was a desk, and says why.
             await ended
         desk, loop, leaving = found.result()
         try:

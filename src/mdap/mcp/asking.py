@@ -85,6 +85,7 @@ class AskTools:
         from mdap.parts import choose_rule
 
         spec = self._desk.allowed.check_model(model)
+        # It waits for the answer to this very call, and would have to vote meanwhile.
         if spec == CLIENT:
             raise UsageError("model: your own votes need a run", remedy="run_start(question=..., model='client')")
         form = None if ranking is None else formats.ranking(ranking)
@@ -162,6 +163,7 @@ class AskTools:
             return await self._desk.see_through(work)
 
         found = msgspec.to_builtins(await told_of(ctx, self._desk, _calibrated))
+        # A task may have any number of kinds; all else is bounded by the ten models.
         if size_of(found) > MOST_BYTES:
             found["models"] = [{**model, "kinds": "left out: too long"} for model in found["models"]]
         return dict(found)
@@ -179,6 +181,7 @@ class AskTools:
         from mdap import inbox
 
         chosen = None if run is None else self._desk.head(run).id
+        # All of them, though one page is shown: a client is told how many there are.
         found = [msgspec.to_builtins(one) for one in inbox.waiting(self._desk.journal, chosen)]
         return listed(found[offset:], offset, limit, shrink=_brief) | {"total": len(found)}
 
@@ -203,10 +206,12 @@ class AskTools:
         from mdap import inbox
 
         head = self._desk.head(run)
+        # Before the journal is touched: going on by another margin makes the run's rule anew.
         self._desk.check_rule(head)
         move = None if override is None else _move(override)
         acted = inbox.resolve(
             self._desk.journal, head.id, step, by=by, row=row, accept=accept, override=move, k=k, skip=skip,
+            # A row of a map has no single task to be checked by.
             view=None if move is None or row is not None else self._desk.view(head),
         )  # fmt: skip
         return {
@@ -223,6 +228,7 @@ def _votes_told(tell: Tell) -> Any:
 
     def _hear(event: Event) -> None:
         if isinstance(event, Called) and event.change < 0:
+            # Once it has ended: a call that begins has given nothing yet.
             counts["samples"] += 1
         elif isinstance(event, Flagged):
             counts["flags"] += 1
@@ -247,6 +253,7 @@ def _calls_told(tell: Tell) -> Any:
 
 def _fitting(answer: dict[str, Any], run: str) -> dict[str, Any]:
     """Return an answer as a client can read it; what is too long is left out by name, and is read by run_result."""
+    # In this order: the ballot is missed least, the answer most.
     for name in ("ballot", "text", "answer"):
         if size_of(answer) > MOST_BYTES and name in answer:
             answer = {**answer, name: f"left out: too long; run_result(run={run!r}) has the answer in pages"}
@@ -263,6 +270,7 @@ def _brief(waiting: dict[str, Any]) -> dict[str, Any]:
 
 def _move(text: str) -> Move:
     try:
+        # As strictly as a model's answer: of two values under one key nobody could say which was meant.
         read = read_json(text)
     except RedFlag as flag:
         raise UsageError(f"override: {flag.message}", remedy='give {"action": ..., "next_state": ...}') from None

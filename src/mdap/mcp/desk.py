@@ -194,6 +194,7 @@ class Desk:
         if spec == CLIENT:
             box = Mailbox()
             asked = Client(box)
+            # No lookahead: whoever answers by hand should not be asked about guesses.
             options = {"timeout": PATIENCE, "lookahead": 0, **options}
         return await self.launch(
             lambda heard: api.run(
@@ -244,6 +245,7 @@ class Desk:
 
     def head(self, run: str) -> RunHead:
         """Return what a run was started with; raises UsageError for what is no id, JournalError for one not there."""
+        # Before anything looks for it: an id becomes part of the name of a lock's file.
         if not _ID.fullmatch(run):
             raise UsageError(f"run: {run[:100]!r} is no id of a run", remedy="see what there is: runs")
         try:
@@ -296,6 +298,7 @@ class Desk:
 
     async def _awaited(self, work: Work[T]) -> T:
         try:
+            # Shielded, for a cancelled future could not take what the run comes to while it ends in good order.
             return await asyncio.shield(work.outcome)
         except asyncio.CancelledError:
             if work.outcome.cancelled():
@@ -360,6 +363,7 @@ class Desk:
             self._in_doubt |= in_doubt
             self.live.pop(live.run, None)
             if live.box is not None:
+                # Else a client that waits for the next draw would wait for its time to be over.
                 live.box.close()
 
 

@@ -88,6 +88,7 @@ class MakerTools:
         """
         from mdap.planning.steps import read_steps  # when it is first needed: a server is to be there at once
 
+        # Read here for their number, and so that a plan that is none is refused before a run is begun.
         options = given(batch_size=batchSize, k=k, format=format)
         phase = f"Executing {len(read_steps(stepsJson))} steps..."
         return _state_of(await self._conduct(ctx, "execute", prompt, stepsJson, phase, options))
@@ -112,6 +113,7 @@ class MakerTools:
         self, ctx: Context_, kind: str, prompt: str, steps: str | None, phase: str, options: dict[str, Any]
     ) -> Any:
         """See a run through, and return what it came to; raises what kept it from its end, with the way to go on."""
+        # These tools answer when all is done, and the client would have to vote before.
         if self._desk.allowed.planned(kind, None)[0] == CLIENT:
             raise UsageError(
                 "this server's model is the client, which waits for this answer",
@@ -123,7 +125,9 @@ class MakerTools:
             live = await planned.begin(self._desk, kind, prompt, steps, None, _heard(tell), **options)
             return await self._desk.outcome(live)
 
+        # All of it: each message says something of its own, and clients of the original follow a run by them.
         outcome = await told_of(ctx, self._desk, _conducted, all_of_it=True)
+        # An error, for the answer is plain text: anything else would be taken for the result.
         if outcome.status != "done":
             raise Stop(f"{outcome.status}: {outcome.reason}", remedy=f"run_resume(run={outcome.run!r}) goes on with it")
         return outcome
@@ -176,4 +180,5 @@ def _votes(votes: Votes) -> dict[str, Any]:
 
 def _state_of(outcome: Any) -> str:
     state = outcome.state
+    # A text as it is: quotes would be part of the result.
     return state if isinstance(state, str) else json.dumps(state, ensure_ascii=False)

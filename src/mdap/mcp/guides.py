@@ -87,6 +87,7 @@ def report_of(desk: Desk, run: str) -> str:
     """Return the report of a run as JSON, no longer than a client reads."""
     head = desk.head(run)
     made = standing_of(desk, head)
+    # Its rows or branches have a task each, so there is no one state to show.
     if has_rows(head):
         return text_of(made)
     result = desk.result(head)
@@ -106,9 +107,11 @@ def report_of(desk: Desk, run: str) -> str:
 
 def _step_of(desk: Desk, run: str, step: str) -> str:
     head = desk.head(run)
+    # What is no number is a step that is not there; `int` takes signs and spaces, and a journal no more than 64 bits.
     number = int(step) if step.isascii() and step.isdecimal() and len(step) < 16 else -1
     found = step_of(Stored(desk.journal, desk.result(head), desk.view(head)), number)
     if size_of(found) > MOST_BYTES:
+        # Samples first: there may be hundreds of them, each as long as a reply.
         found["samples"] = [{**one, "text": shortened(one["text"], 300)} for one in found["samples"][:30]]
     for name in ("state", "next_state", "messages", "action"):
         if size_of(found) > MOST_BYTES and name in found:
@@ -120,4 +123,5 @@ def _read(made: Any) -> str:
     try:
         return str(made())
     except MdapError as error:
+        # Of the errors of resources, the one that says to a client that its request is wrong and not the server.
         raise ResourceNotFoundError(told(error)) from error

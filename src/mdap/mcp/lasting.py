@@ -28,6 +28,7 @@ def see_through(serving: Coroutine[Any, Any, None]) -> None:
             try:
                 loop.run_until_complete(whole)
             except SystemExit as error:
+                # Then it was the server itself that ended, and not a run.
                 if whole.done():
                     raise
                 logger.warning("code of a task or a model asked to exit with %r", error.code)

@@ -31,6 +31,7 @@ Text = Annotated[str | None, Field(max_length=1_000_000)]
 class Changes(ArgModelBase):
     """What a run may be given at its start and at every resume."""
 
+    # A misspelt cap or budget would otherwise be passed over, and the run go on without it.
     model_config = ConfigDict(extra="forbid")
 
     max_samples: Annotated[Cap, Field(description="Samples a step, flagged ones included.")] = None
@@ -77,6 +78,7 @@ class Start(Changes):
     ] = None
     max_depth: Annotated[Few, Field(description="With solve: at this depth a task is solved as it stands.")] = None
     max_subtasks: Annotated[Few, Field(description="With solve: subtasks at most.")] = None
+    # Not `validate`, as the library has it: every pydantic model has a method of that name.
     validate_answers: Annotated[
         Literal["none", "answer", "every"] | None, Field(description="With solve: whose answers are validated.")
     ] = None

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 async def serve_pipes(server: MCPServer[Any]) -> None:
     """Serve the one client at standard input and output until it hangs up."""
+    # Its own way to serve pipes is these three lines, with no place for `Heard` between them.
     lowlevel = server._lowlevel_server
     async with stdio_server() as (lines, answers):
         await lowlevel.run(Heard(lines, answers), answers, lowlevel.create_initialization_options())
@@ -36,6 +37,7 @@ class Heard:
     @property
     def last_context(self) -> Context | None:
         """The context in which the last message was sent."""
+        # Whoever reads messages asks their stream for it, and would not find it through a wrapper.
         found: Context | None = getattr(self._lines, "last_context", None)
         return found
 
@@ -43,6 +45,7 @@ class Heard:
         """Return the next message."""
         while isinstance(item := await self._lines.receive(), Exception):
             if (answer := _answer_to(item)) is not None:
+                # A client may be gone already, with lines of its own still to be read.
                 with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
                     await self._answers.send(SessionMessage(answer))
         return item
@@ -75,10 +78,12 @@ def _answer_to(error: Exception) -> JSONRPCError | None:
         return None
     wrong = error.errors(include_url=False)
     no_json = wrong[0]["type"] == "json_invalid"
+    # Some clients leave a line empty between messages.
     if no_json and not str(wrong[0]["input"]).strip():
         return None
     said = "the line is no JSON: " + wrong[0]["msg"] if no_json else "the line is no message of JSON-RPC 2.0"
     data = ErrorData(code=PARSE_ERROR if no_json else INVALID_REQUEST, message=said[:300])
+    # There is one error for each kind of message that it might have been; any of them has the input.
     whole = [_read(one["input"]) if no_json else one["input"] for one in wrong]
     return JSONRPCError(
         jsonrpc="2.0", id=next((_id_of(one) for one in whole if isinstance(one, dict)), None), error=data
@@ -96,5 +101,6 @@ def _read(line: Any) -> Any:
 def _id_of(message: dict[str, Any]) -> str | int | None:
     found = message.get("id")
     if isinstance(found, str):
+        # Half of a character is JSON to some readers, and could not be sent back.
         return found if found.isprintable() else None
     return found if isinstance(found, int) and not isinstance(found, bool) else None

@@ -43,6 +43,7 @@ async def begin(
 ) -> Live:
     """Begin a run of planning (`plan`), of carrying out `steps` (`execute`), or of both (`do`)."""
     spec, own = desk.allowed.planned(kind, model)
+    # What a client says stands last, and so holds.
     options = {**own, **desk.checked(options)}
     box: Mailbox | None = None
     asked: Any = spec
@@ -75,16 +76,19 @@ async def reached(desk: Desk, head: RunHead) -> Outcome:
     try:
         copy.create(head)
         book = desk.journal.history(head.id).book
+        # What an earlier resume changed is part of what the steps were decided under.
         if book.settings:
             copy.append(head.id, Resumed(book.settings, book.prices or {}))
         for entry in desk.journal.row_decisions(head.id):
             copy.append(head.id, entry)
         if head.task == solved.KIND:
             return await _apart(solved.reached(desk, head, copy))
+        # With nothing to spend the first question that is not decided yet ends it.
         go_through = _again(desk, head, copy, Mailbox(), {"budget_calls": 0})
         try:
             return await _apart(go_through())
         except Rejected as error:
+            # A refusal carries what there was before it.
             return _partial(error)
     finally:
         copy.close()
@@ -133,11 +137,13 @@ def _again(
     desk.check_rule(head)
     brief = dict(origin["brief"])
     check = brief.pop("check_step", "not_atomic")
+    # The journal holds its name and not its code; the one that ships can be found again by it.
     if check not in ("", "not_atomic"):
         raise UsageError(f"run: the steps of {head.id} are checked by {check}", remedy="go on with it in its program")
     if check == "":
         brief["check_step"] = None
     models: dict[str, Any] = {name: spec for name, spec in origin["models"].items() if spec is not None}
+    # Another server, or the command line, may have begun it with what clients of this one may not use.
     for spec in models.values():
         desk.allowed.check_model(spec)
     if not models and head.model == CLIENT and box is not None:

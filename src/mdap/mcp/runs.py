@@ -104,6 +104,7 @@ class RunTools:
             whole = _planned((await planned.reached(self._desk, head)).to_dict())
         else:
             whole = self._desk.result(head).state
+        # Not escaped: as \u sequences, characters would take up to six times their bytes.
         return figures | part_of(json.dumps(msgspec.to_builtins(whole), ensure_ascii=False), offset)
 
     async def run_cancel(self, run: Run) -> dict[str, Any]:
@@ -126,6 +127,7 @@ class RunTools:
     async def runs(self, offset: Offset = 0, limit: Limit = 20) -> dict[str, Any]:
         """List the runs that there are, the newest first, those begun on the command line, too."""
         heads = self._desk.journal.heads()[::-1]
+        # Yielded one by one: how a run stands takes a look into the journal, and a page holds few.
         page = listed((standing_of(self._desk, head) for head in heads[offset:]), offset, limit)
         return page | {"total": len(heads)}
 
@@ -152,6 +154,7 @@ class RunTools:
     def _decisions(self, head: RunHead, start: int) -> Iterator[dict[str, Any]]:
         """Yield the decisions from step `start` on, from the snapshot nearest to it; of branches, one after another."""
         if is_planned(head):
+            # Each branch counts its steps anew; the place among all of them tells one from another.
             from mdap import branches
 
             for place, made in enumerate(islice(branches.steps_of(self._desk.journal, head.id), start, None), start):
@@ -178,6 +181,7 @@ def standing_of(desk: Desk, head: RunHead) -> dict[str, Any]:
         "model": shortened(head.model, 200),
         "rule": book.epochs[-1][1]["rule"] if book.epochs else head.rule,
         "status": book.status if live is None else "running",
+        # What was decided a moment ago may await its commit, and a count should not go back.
         "steps": book.steps if live is None else max(book.steps, live.progress.steps),
         "total": head.total,
         "samples": book.totals.samples,
@@ -187,6 +191,7 @@ def standing_of(desk: Desk, head: RunHead) -> dict[str, Any]:
     }
     if head.prices:
         told["cost_usd"] = f"{usd(book.spent.nano):f}"
+    # While it goes on, the reason is why it ended the last time.
     if live is None and book.reason:
         told["reason"] = for_clients(shortened(book.reason))
     if live is not None and live.box is not None:
@@ -198,6 +203,7 @@ def standing_of(desk: Desk, head: RunHead) -> dict[str, Any]:
 def _next(told: dict[str, Any], live: Live | None) -> str:
     run = told["run"]
     if live is not None and live.box is not None:
+        # Before its status: a run that waits for the client is running, too, and looking at it leads nowhere.
         return f"next_steps(run={run!r}), answer each prompt by itself, submit_votes"
     match told["status"]:
         case "done":

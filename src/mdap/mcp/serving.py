@@ -51,6 +51,7 @@ class Door(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise UsageError(f"port={self.port} is no port", remedy="give 1 to 65535, or 0 for a free one")
+        # Nothing here slows down whoever tries one after another.
         if self.token is not None and len(self.token) < 16:
             raise UsageError("the token is shorter than 16 characters", remedy="make one: openssl rand -hex 32")
         if self.token is None and not _is_loopback(self.host):
@@ -64,6 +65,7 @@ class Door(msgspec.Struct, frozen=True):
         """The names that a request may carry as Host, and as Origin if a browser sends it."""
         own = f"[{self.host}]" if ":" in self.host else self.host
         names = [*_LOOPBACK, own, *self.hosts]
+        # With any port, for one that is forwarded here may be another than the one that is listened at.
         hosts = [name for given in names for name in (given, f"{given}:*")]
         origins = [f"{scheme}://{name}" for scheme in ("http", "https") for name in hosts]
         return TransportSecuritySettings(
@@ -160,6 +162,7 @@ async def serve_http(journal: str | os.PathLike[str] | None, allowed: Allowed, d
     with contextlib.closing(_listening(door)) as listening:
         async with apart(partial(opened, journal, allowed, most=most)) as desk, ended_with(desk):
             app = application(made_server(desk), door)
+            # No log of its own, and two seconds at most for clients that keep a stream open as long as they are there.
             server = _Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
 
             def _stop() -> None:
@@ -168,6 +171,7 @@ async def serve_http(journal: str | os.PathLike[str] | None, allowed: Allowed, d
             host, port = listening.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             with _heard(_stop):
+                # Written and not logged: with port 0, a program that starts a server has the address from here.
                 sys.stderr.write(f"mdap mcp listens at http://{shown}:{port}{PATH}\n")
                 sys.stderr.flush()
                 await server.serve([listening])
@@ -218,6 +222,7 @@ def _is_loopback(host: str) -> bool:
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
+    # A name may lead elsewhere tomorrow, so it takes a token.
     except ValueError:
         return False
 

@@ -29,6 +29,7 @@ async def begin(desk: Desk, task: str, model: str | None, **options: Any) -> Liv
     options = desk.checked(options)
     box = Mailbox() if spec == CLIENT else None
     if box is not None:
+        # What the client says stands last, and so holds.
         options = {"timeout": PATIENCE, **options}
     if "one_of" in options:
         options["format"] = formats.one_of(options.pop("one_of"))

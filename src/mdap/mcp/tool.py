@@ -27,6 +27,7 @@ Offset = Annotated[
 ]
 Limit = Annotated[int, Field(description="How many to show at most; fewer where they are long.", ge=1, le=200)]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
+# A text: as a number of JSON, 0.1 would already be another amount.
 Money = Annotated[str | None, Field(description="USD the whole may cost, such as 2.50.", max_length=30)]
 
 
@@ -41,6 +42,7 @@ class PlainTool(Tool):
         """Run the tool; raises ToolError with what a client is told."""
         try:
             return await super().run(arguments, context, convert_result)
+        # A bug: the package says that there was one, and not what it knows of it.
         except UnexpectedToolError:
             raise
         except ToolError as error:
@@ -107,6 +109,7 @@ def made(
         annotations=ToolAnnotations(
             read_only_hint=reads, destructive_hint=destroys, idempotent_hint=reads or repeats, open_world_hint=not reads
         ),
+        # The result a second time as an object would cost a client its tokens twice.
         structured_output=False,
     )
     if arguments is not None:
@@ -142,6 +145,7 @@ def told(error: MdapError) -> str:
 def wrong_arguments(error: ValidationError) -> str:
     """Return what is wrong with which arguments, without what was given for them."""
     wrong = error.errors()
+    # Ten, for a client may have made up thousands of names.
     shown = [f"{shortened('.'.join(map(str, one['loc'])), 100)}: {shortened(one['msg'], 500)}" for one in wrong[:10]]
     return "; ".join([*shown, *([f"and {len(wrong) - 10} more"] if len(wrong) > 10 else [])])
 

@@ -103,6 +103,7 @@ class VoteTools:
             outcomes.append({"token": vote.token, "outcome": "taken" if is_taken else "not open any more"})
         chosen = list(lives.values())
         await self._wait(chosen)
+        # As long as next_steps has it by default.
         taken = self._taken(chosen, next, 120.0) if next else []
         runs = dict.fromkeys(vote.token.partition(":")[0] for vote in votes)
         return {"votes": outcomes, **self._answer(None, chosen, taken, list(runs))}
@@ -120,6 +121,7 @@ class VoteTools:
     async def _wait(self, chosen: Sequence[Live]) -> bool:
         """Wait a moment for what the answers so far lead to: the next draws, or the end of a run."""
         for live in chosen:
+            # Where something is open already there is nothing to wait for.
             if live.box is not None and not len(live.box):
                 await live.box.wait_open(SOON)
         return any(live.box is not None and len(live.box) for live in chosen)
@@ -127,6 +129,7 @@ class VoteTools:
     def _taken(self, chosen: Sequence[Live], limit: int, seconds: float) -> list[dict[str, Any]]:
         """Hand out up to `limit` draws, no two of one step."""
         now = self._clock.now()
+        # Nothing else ends a lease whose prompt was never answered.
         self._leases = {token: until for token, until in self._leases.items() if until > now}
         made: list[dict[str, Any]] = []
         left, steps = _ROOM, set[tuple[str, int, int]]()
@@ -137,6 +140,7 @@ class VoteTools:
                     continue
                 told = {"token": token, **_told(live, draw, 0)}
                 size = size_of(told)
+                # Whatever its size the first goes in, or nobody would ever get it; one too long is read in parts.
                 if made and size > left:
                     return made
                 left -= size
@@ -160,6 +164,7 @@ class VoteTools:
         runs = set(self._desk.live)
         for number, vote in enumerate(votes):
             parts = vote.token.partition(":")[2].split(".")
+            # Item, step, slot, redraw and digest; a sixth where two draws are alike to the letter.
             if len(parts) < 5:
                 raise UsageError(
                     f"votes.{number}.token: {vote.token[:100]!r} is no token", remedy="copy it from next_steps"
@@ -185,6 +190,7 @@ class VoteTools:
     ) -> dict[str, Any]:
         names = list(runs) or ([live.run for live in chosen] if run is None else [self._desk.head(run).id])
         stand = []
+        # Of more there is no room beside the prompts, and `runs` lists them all.
         for name in names[:20]:
             told = standing_of(self._desk, self._desk.head(name))
             kept = ("run", "status", "steps", "total", "flagged", "open_votes", "reason", "next")
