@@ -16,8 +16,7 @@ from mdap.engine.taskview import TaskView
 from mdap.protocols import Journal, Task
 from mdap.result import decisions_of
 from mdap.rowio import PLANNED, is_planned
-from mdap.tasks.catalog import task as task_named
-from mdap.tools import readable
+from mdap.stepview import view_of
 
 
 class FlagPrecision(msgspec.Struct, frozen=True):
@@ -133,7 +132,7 @@ def _steps(journal: Journal, head: RunHead, task: Task | str | None) -> Iterator
 
 
 def _chain(journal: Journal, head: RunHead, task: Task | str | None) -> Iterator[tuple[list[Sample], Judge]]:
-    view = _view(head, task)
+    view = view_of(head, task)
     if view is None:
         for entry in journal.decisions(head.id):
             samples = journal.samples(head.id, entry.step)
@@ -175,17 +174,6 @@ def _by_reading(decided: bytes | None, view: TaskView, state: object) -> Judge:
             return None
 
     return _is_right
-
-
-def _view(head: RunHead, task: Task | str | None) -> TaskView | None:
-    """Return the task of a chain of steps, None where it cannot be made again."""
-    try:
-        return TaskView(readable(task_named(head.task if task is None else task), head.fingerprint))
-    except MdapError:
-        # Whoever has named a task is to hear why it cannot be made; a spec of the journal's is only tried.
-        if task is not None:
-            raise
-        return None
 
 
 __all__ = ["DryRun", "FlagPrecision", "dry_run"]

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
+from mdap import api
 from mdap.core.errors import MdapError, UsageError
 from mdap.core.history import Decided, RunHead
 from mdap.core.metrics import Fold, Judge, RunMetrics, StepMetrics, rule_of
 from mdap.core.records import ABSENT, Move, OpenBallot, Sample, State
 from mdap.engine.ruling import for_run
-from mdap.engine.taskview import TaskView
-from mdap.journal import open_journal
 from mdap.protocols import Journal, Task
 from mdap.result import decisions_of
 from mdap.rowio import is_map, is_planned
-from mdap.tasks.catalog import task as task_named
+from mdap.stepview import view_of
 from mdap.tasks.rulebook import rule as rule_named
-from mdap.tools import readable
 
 
 def metrics(
@@ -30,7 +28,7 @@ def metrics(
     class that cannot be imported; without it no flag's precision is known. `steps` adds the figures of each step, which
     are then held in memory. Raises JournalError where there is no such run.
     """
-    with _opened(journal) as store:
+    with api.opened(journal) as store:
         reading = Reading(store, run, task)
         each = list(reading.steps()) if steps else reading.read_on()
         return reading.fold.result(each)
@@ -43,7 +41,7 @@ class Reading:
         self.head: RunHead = journal.head(run)
         history = journal.history(self.head.id)
         self._journal, self._book = journal, history.book
-        self._view = _view(self.head, task)
+        self._view = view_of(self.head, task)
         found = None
         # A rule of somebody's own is known to nobody else: its votes can be counted all the same.
         if not is_planned(self.head):  # there each role has its own, and gates promise nothing
@@ -126,26 +124,3 @@ class Reading:
                 return None
 
         return _is_right
-
-
-def _view(head: RunHead, task: Task | str | None) -> TaskView | None:
-    """Return the task of a run, None for a map's many and for one that cannot be made again."""
-    try:
-        return TaskView(readable(task_named(head.task if task is None else task), head.fingerprint))
-    except MdapError:
-        # Whoever has named a task is to hear why it cannot be made; a spec of the journal's is only tried.
-        if task is not None:
-            raise
-        return None
-
-
-@contextmanager
-def _opened(journal: Journal | str | Path) -> Iterator[Journal]:
-    if isinstance(journal, str | Path):
-        store = open_journal(journal)
-        try:
-            yield store
-        finally:
-            store.close()
-    else:
-        yield journal

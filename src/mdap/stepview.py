@@ -1,15 +1,18 @@
-"""All that a journal knows of one step, as plain values. How it is shown is for the ways in."""
+"""The task of a stored run, and all that a journal knows of one step, as plain values. The ways in show it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from mdap.core.errors import UsageError
+from mdap.core.errors import MdapError, UsageError
+from mdap.core.history import RunHead
 from mdap.core.records import Sample
 from mdap.engine.taskview import TaskView
-from mdap.protocols import Journal
+from mdap.protocols import Journal, Task
 from mdap.result import Result
+from mdap.tasks.catalog import task as task_named
+from mdap.tools import readable
 
 
 class Stored(NamedTuple):
@@ -18,6 +21,20 @@ class Stored(NamedTuple):
     journal: Journal
     result: Result
     view: TaskView
+
+
+def view_of(head: RunHead, task: Task | str | None = None) -> TaskView | None:
+    """Return the task of a run, made again from `task` or the journal's own spec; None where it cannot be made.
+
+    Raises UsageError where it is `task` that cannot be made.
+    """
+    try:
+        return TaskView(readable(task_named(head.task if task is None else task), head.fingerprint))
+    except MdapError:
+        # Whoever has named a task is to hear why it cannot be made; a spec of the journal's is only tried.
+        if task is not None:
+            raise
+        return None
 
 
 def step_of(stored: Stored, step: int) -> dict[str, Any]:
