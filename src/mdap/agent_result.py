@@ -54,6 +54,7 @@ class AgentResult(msgspec.Struct, frozen=True):
 
     run: str
     status: Status
+    # Never None for none: null may be what was decided.
     answer: Any
     error: str
     statistics: Statistics
@@ -79,6 +80,7 @@ class AgentResult(msgspec.Struct, frozen=True):
     def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints; `answer` is absent unless done, dollars are text."""
         made: dict[str, Any] = msgspec.to_builtins(
+            # ABSENT is no JSON value, and the answer is one already.
             {name: getattr(self, name) for name in self.__struct_fields__ if name != "answer"}
         )
         return {"run": self.run, "status": self.status, **({"answer": self.answer} if self.ok else {}), **made}
@@ -109,6 +111,7 @@ def statistics_of(conduct: Conduct, tree: Solved | None) -> Statistics:
         cost_usd=total.cost_usd,
         seconds=conduct.seconds,
         dissent_rate=total.contested / total.steps if total.steps else 0.0,
+        # Votes against what was decided: the nearest to an error rate that a run can see by itself.
         error_rate=total.dissent_rate,
         roles=roles,
     )
@@ -116,6 +119,7 @@ def statistics_of(conduct: Conduct, tree: Solved | None) -> Statistics:
 
 def warnings_of(found: Statistics) -> tuple[str, ...]:
     """Return what is worth a second look: what one task solved as a whole took, and how much was discarded."""
+    # Solvers and their judges: composing a result is no part of what one leaf takes.
     solving = sum(found.roles[role].votes for role in (SOLVER, SOLUTION_DISCRIMINATOR) if role in found.roles)
     warnings = []
     if solving > MOST_VOTES * found.atomic_executions and found.atomic_executions:
@@ -123,6 +127,7 @@ def warnings_of(found: Statistics) -> tuple[str, ...]:
             f"{solving} votes for {found.atomic_executions} tasks solved as they stand, more than {MOST_VOTES} each: "
             "answers differ a lot, or k is larger than they need"
         )
+    # A share and not a number: a long run has more of everything.
     if found.samples and found.red_flags > MOST_FLAGGED * found.samples:
         warnings.append(
             f"{found.red_flags} of {found.samples} samples were red-flagged, more than {MOST_FLAGGED:.0%}: look at the "
@@ -133,6 +138,7 @@ def warnings_of(found: Statistics) -> tuple[str, ...]:
 
 def status_of(error: MdapError) -> Status:
     """Return how a run that this error ended stands."""
+    # Rejected is an Undecided, and so is among them.
     ways: tuple[tuple[type[MdapError], Status], ...] = (
         (Undecided, "undecided"),
         (BudgetReached, "budget"),

@@ -158,6 +158,7 @@ class Agent:
         `run` goes on with a run that the journal holds, of the same task and agent: nothing decided is asked again.
         Raises UsageError for what cannot be run, JournalError, and what else ends a run before it begins.
         """
+        # Before a run is begun: what cannot be run leaves none in the journal.
         ways, foretold = self._ways(task), self.forecast(task)
         if run is None:
             self._check_caps()
@@ -216,10 +217,12 @@ class Agent:
             max_subtasks=self.max_subtasks,
             judges=2 * self.k - 1 if self.judge == "first_to_k" else CONTENTIOUS * self.k,
             rounds=self.rounds,
+            # Through Settings, which has the default and the check.
             redraws=Settings(**{name: self.options[name] for name in self.options if name == "redraws"}).redraws,
             validated=("none", "answer", "every").index(self.validate),
             is_computed=lambda division: is_known(division.compose, self.compositions),
             minimal=ways.minimal,
+            # One more: a call past the last is a ballot, too, and comes to the outcome limit.
             tool_calls=ways.kit.rounds + 1 if ways.kit.tools else 0,
         )
         return forecast(task, ways.decomposer, bounds)
@@ -245,6 +248,7 @@ class Agent:
         for option in self.options:
             if option not in Options.__optional_keys__:
                 raise unknown("option", option, Options.__optional_keys__)
+        # Grouping by a model is a pairwise judgement; here candidates are judged all at once.
         if isinstance(self.key, Judged):
             raise UsageError("an agent's answers are not grouped by a model", remedy="its judges choose among them")
         # What follows is made for what it raises; each run makes its own.
@@ -267,10 +271,12 @@ class Agent:
         self._checked()
         if not isinstance(task, str) or not task.strip():
             raise UsageError("the task is empty", remedy='give a task: mdap solve "TASK"')
+        # No prompt could be sent with them, and no journal hold them.
         if any("\ud800" <= letter <= "\udfff" for letter in task):
             raise UsageError("the task holds halves of characters", remedy="give text that UTF-8 can write")
         form, box = formats.text() if self.format is None else self.format, self._box()
         key, _ = resolved(self.key)
+        # Else 1 and 1.0 would be two answers where the schema says number.
         if key is None and form.schema is not None:
             key = by_schema(form.schema)
         return Ways(
@@ -291,6 +297,7 @@ class Agent:
     def _told(self) -> list[str]:
         """Return what all roles are told besides the task, and the tools that can be called."""
         told = [] if self.working_directory is None else [f"Working directory: {self.working_directory}"]
+        # A bare name is a tool that somebody else has: it is told of, and cannot be called.
         named = [] if isinstance(self.tools, Toolbox) else [one for one in self.tools if isinstance(one, str)]
         return [*told, *self.context, *(f"Tool: {name}" for name in named)]
 

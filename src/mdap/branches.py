@@ -59,6 +59,7 @@ class OpenStep(msgspec.Struct, frozen=True):
     reason: str
     step: int | None = None
     kind: str = ""
+    # Counts alone: keys of votes may quote what was asked.
     votes: tuple[int, ...] = ()
 
 
@@ -96,6 +97,7 @@ def steps_of(journal: Journal, run: str) -> Iterator[BranchStep]:
 def open_steps(journal: Journal, run: str) -> Iterator[OpenStep]:
     """Yield the branches that are not done, each with the ballot that it left open, if it left one."""
     for ended in journal.row_ends(run):
+        # A branch that was left and came to its end later has an entry that says so.
         if ended.status == "done":
             continue
         if ended.ballot is None:

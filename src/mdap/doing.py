@@ -22,8 +22,10 @@ from mdap.core.spec import unknown
 from mdap.observers import Observer
 from mdap.parts import Asked, Prices
 from mdap.planned import Conduct, Role, RoleTotals, conducting
-from mdap.planning.atomic import AtomicCheck, not_atomic
+from mdap.planning.atomic import AtomicCheck
 from mdap.planning.beginning import check_beginning
+from mdap.planning.brief import CAPS, Brief
+from mdap.planning.brief import FOREIGN as FOREIGN
 from mdap.planning.carrying_out import Branch, CarryingOut, Tell, Work
 from mdap.planning.events import PlanningEvent
 from mdap.planning.execution_task import EXECUTION, EXECUTION_VOTING, Form, Way
@@ -35,6 +37,7 @@ from mdap.planning.verdicts import distinct
 from mdap.protocols import Clock, Journal, Task
 from mdap.tools import GivenTools
 
+# The documented default of IgniteUI MAKER: judges of one proposal are cheap, a wrong plan is not.
 DEFAULT_K = 10
 # Without judges, votes are on answers, as in the paper: ahead by as many as a run assumes.
 DEFAULT_RACE_K = 3
@@ -195,45 +198,6 @@ async def do(prompt: str, model: Asked | None = None, **options: Unpack[DoOption
     return (await _Doing("do", prompt, model, dict(options)).conduct()).execution()
 
 
-class Brief(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for besides the prompt, the models and the settings of a run: see `plan` and `execute`."""
-
-    batch_size: int = 2
-    k: int | None = None
-    format: str = ""
-    templates: Mapping[str, str | Path] = {}
-    max_steps: int = 20
-    restarts: int = 2
-    prepend_steps: Any = ()
-    check_step: AtomicCheck | None = not_atomic
-    execution: Way = "judge"
-    form: Form = "text"
-    start: Any = None
-    attempts: int = 5
-    candidates: int = 3
-
-    def stored(self) -> dict[str, Any]:
-        """Return it as a journal keeps it, for a command that goes on."""
-        own = "" if self.check_step is None else getattr(self.check_step, "__qualname__", "own")
-        paths = {name: str(Path(path).absolute()) for name, path in self.templates.items()}
-        steps = [step.to_dict() for step in read_steps(self.prepend_steps)]
-        more = {"templates": paths, "prepend_steps": steps, "check_step": own, "start": plain(self.beginning)}
-        return {name: getattr(self, name) for name in self.__struct_fields__} | more
-
-    @property
-    def beginning(self) -> Any:
-        """The state before the first step."""
-        return ("" if self.form == "text" else {}) if self.start is None else self.start
-
-
-# The parts of a brief that a kind of run has no use for.
-FOREIGN: dict[str, tuple[str, ...]] = {
-    "plan": ("execution", "form", "start", "attempts", "candidates"),
-    "execute": ("max_steps", "restarts", "prepend_steps", "check_step"),
-    "do": (),
-}
-# What a resume may change: caps, which no decision was made by.
-_CAPS = ("max_steps", "restarts", "attempts")
 ROLE_MODELS = ("planning_model", "plan_voting_model", "execution_model", "execution_voting_model")
 
 
@@ -243,8 +207,10 @@ class _Doing:
     def __init__(
         self, kind: str, prompt: str, model: Asked | None, options: dict[str, Any], steps: Sequence[PlanStep] = ()
     ) -> None:
+        # What is left over are the options of the run, which are checked there.
         own = {name: options.pop(name) for name in Brief.__struct_fields__ if name in options}
         self._kind, self._prompt, self._model = kind, prompt, model
+        # Refused and not passed over: an option that does nothing would look as if it did.
         for name in own.keys() & FOREIGN[kind]:
             raise unknown(f"option of {kind}", name, own.keys() - FOREIGN[kind])
         self._brief = Brief(**own)
@@ -252,6 +218,7 @@ class _Doing:
         self._models: dict[str, Asked | None] = {name: options.pop(name, None) for name in ROLE_MODELS}
         self._observers: Observer | Sequence[Observer] = options.pop("on_event", ())
         self._wiring = options
+        # Read once, and now: a file that changes under way must not change a run.
         self._templates = Templates(self._brief.templates)
         self._planning = None if kind == "execute" else self._plan_task()
         # Seen here to be sound, before anything is asked; a plan that this run makes is seen to step by step.
@@ -279,6 +246,7 @@ class _Doing:
                     await self._take(conduct)
                 finally:
                     self._totals = conduct.totals()
+        # Raised, where other ends are statuses: nothing that is resumed unchanged would come to another end.
         except Rejected as error:
             self._ended("undecided", error)
             error.partial = self.plan() if self._planning is not None and not self._is_planned else self.execution()
@@ -297,6 +265,7 @@ class _Doing:
         state = self._planning.reached
         return Plan(
             run=self._run,
+            # Of a run that also carries out: its plan may be done where its execution is not.
             status="done" if self._is_planned else self._status,
             reason="" if self._is_planned else self._reason,
             prompt=self._prompt,
@@ -329,6 +298,7 @@ class _Doing:
             await conduct.flush()
             return state
 
+        # What was given, unless this run makes a plan of its own.
         steps = self._work.steps
         if self._planning is not None:
             _check_planned(self._planning, await _branch(0, self._planning))
@@ -377,9 +347,13 @@ class _Doing:
         return CarryingOut(work, branch, tell)
 
     def _roles(self) -> dict[str, Role]:
+        # Four k at most, and then contentious: that is what `gate` is.
         brief, gate = self._brief, f"gate:{self._k}"
+        # A cap that was asked for holds for all roles; the longer one is a default.
         long = UNSET if "max_tokens" in self._wiring else LONG_REPLY
+        # Judged and not raced: one is drawn, and a refusal draws the next.
         drawn = "collect:1"
+        # JSON has a canonical form to vote on; of free texts no two are equal, so that judges choose.
         if brief.execution == "race":
             race = f"ahead_by_k:{DEFAULT_RACE_K if brief.k is None else brief.k}"
             drawn = race if brief.form == "json" else f"collect:{brief.candidates}"
@@ -394,13 +368,15 @@ class _Doing:
 
     def _origin(self) -> dict[str, Any]:
         models = {"model": self._model, **self._models}
+        # An object cannot be written down: whoever resumes hands it in again.
         specs = {name: model if isinstance(model, str) else None for name, model in models.items()}
         steps = [step.to_dict() for step in self._work.steps]
         return {"prompt": self._prompt, "steps": steps, "brief": self._brief.stored(), "models": specs}
 
     def _identity(self) -> dict[str, Any]:
         origin = self._origin()
-        brief = {name: value for name, value in origin["brief"].items() if name not in (*_CAPS, "templates")}
+        # Not paths but what stands there, and not caps: a resume may move the one and raise the other.
+        brief = {name: value for name, value in origin["brief"].items() if name not in (*CAPS, "templates")}
         return {"prompt": self._prompt, "steps": origin["steps"], "prompts": self._templates.digest, **brief}
 
 
@@ -427,6 +403,7 @@ class _Teller:
     def hear(self, event: Any) -> None:
         """Tell what follows from an event of the engine."""
         if type(event) is StepDecided and self.conduct is not None:
+            # Branch 0 is the plan; where it stands is wanted even if its next step is never asked.
             if event.item == 0 and self._planning is not None:
                 self._planning.reached = event.decision.move.next_state
             for meant in told(event.decision, self._k):

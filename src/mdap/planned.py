@@ -74,6 +74,7 @@ async def conducting(
     be gone on with: the error has its id as `run`, and the command in its remedy. Of a group of errors the first is
     raised.
     """
+    # Outside of the journal's block: models are closed whatever becomes of the journal.
     ensemble = Ensemble()
     chosen = _Chosen(kind, model, roles or {}, k, rule, prices, free, red_flags, extra_flags)
     about = {
@@ -88,6 +89,7 @@ async def conducting(
                 staged = _begun(store, ensemble, chosen, about, dict(options))
             else:
                 staged = _taken_up(store, run, ensemble, chosen, about, dict(options))
+            # From here on no other process can drive it.
             with store.claim(staged.head.id):
                 conduct = Conduct(store, staged, on_event, clock or LoopClock(), tools)
                 async with _segment(conduct, staged.head):
@@ -150,6 +152,7 @@ def _taken_up(
 ) -> Staged:
     kind, origin = origin_of(store, run)
     head = store.head(run)
+    # Branches of another kind would be looked for under numbers that mean something else.
     if kind != chosen.kind:
         raise UsageError(f"run {head.id} is of the kind {kind}, not {chosen.kind}", remedy="name the run of this kind")
     book = store.history(head.id).book

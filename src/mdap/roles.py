@@ -94,6 +94,7 @@ class Ensemble:
     async def close(self) -> None:
         """Close what was made here; whoever handed in a model closes it."""
         for model in self._made.values():
+            # Found by presence: a model need not hold anything open.
             closing = getattr(model, "close", None)
             if closing is not None:
                 await closing()
@@ -190,6 +191,7 @@ class RoleTotals(msgspec.Struct, frozen=True):
     @property
     def dissent_rate(self) -> float:
         """The share of votes against what was decided; 0 without votes."""
+        # Of votes on decided ballots: a tool's steps have none.
         return self.dissent / (self.agreed + self.dissent) if self.agreed + self.dissent else 0.0
 
 
@@ -209,6 +211,7 @@ def totals_of(book: Book, *, priced: bool) -> dict[str, RoleTotals]:
 
 def total_of(book: Book, *, priced: bool) -> RoleTotals:
     """Return the totals of all roles together, with what calls took that belong to no step that is stored."""
+    # The book keeps them by kind alone.
     seen = Seen()
     for one in book.kinds.values():
         seen.steps += one.steps

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 AtomicCheck: TypeAlias = Callable[[str], str | None]
 
+# The bound of IgniteUI MAKER: a step that is short enough there is so here.
 MOST_CHARACTERS = 128
 
 # Words that begin an instruction. Many are nouns as well, so that alone they show nothing.
@@ -22,6 +23,7 @@ _DETERMINER = r"(?:the|a|an|its|their|this|that|these|those|each|every|all|any|i
 _SECOND = re.compile(rf"(?:\band(?: then)?|,|;)\s+(?:{_VERBS})\s+{_DETERMINER}\b", re.IGNORECASE)
 _THEN = re.compile(rf"(?:\bthen|\bafterwards|\bafter that|\bfinally),?\s+(?:{_VERBS})\b", re.IGNORECASE)
 _SENTENCE = re.compile(rf"[.;!?]\s+(?:{_VERBS})\b", re.IGNORECASE)
+# An article before each: both words of "the title and format field" belong to one object.
 _TWO_OBJECTS = re.compile(rf"^\W*(?:{_VERBS})\s+(?:the|its|a|an)\s+\w+\s+and\s+(?:the|its|a|an)\s+\w+", re.IGNORECASE)
 _THREE_OBJECTS = re.compile(rf"^\W*(?:{_VERBS})\s+(?:(?:the|its|a|an)\s+)?\w+,\s+(?:\w+,\s+)*and\s+\w+", re.IGNORECASE)
 _MORE_THAN_ONE = (_SECOND, _THEN, _SENTENCE, _TWO_OBJECTS, _THREE_OBJECTS)

@@ -20,6 +20,7 @@ def check_beginning(prompt: str, text_format: str, steps: Sequence[PlanStep], fo
         raise UsageError(
             f"start={start!r} is no text, and the state is one", remedy="give a text as start, or form='json'"
         )
+    # All are journaled before the first call: what fails there would fail with a run begun.
     texts = {"the prompt": prompt, "the format": text_format, "the plan": write_steps(steps)}
     for name, value in (texts | {"the state before the first step": start}).items():
         try:

@@ -37,6 +37,7 @@ from mdap.planning.wording import (
     written,
 )
 
+# Before their reasons in the next prompt: a proposer is to know that nobody was sure.
 _DISAGREED = "judges agreed on none of the candidates"
 
 
@@ -65,6 +66,7 @@ class Candidates(ABC):
     where no round had a majority.
     """
 
+    # What follows from an action is worked out here: no model writes the next state.
     vote_on = "action"
     spec = "candidates"
 
@@ -106,6 +108,7 @@ class Candidates(ABC):
         """Return the state before anything is proposed."""
         return {
             "question": msgspec.to_builtins(self._question),
+            # Lists of at most one in place of a value or null: null may be an answer.
             "candidates": [],
             "chosen": [],
             "result": [],
@@ -127,11 +130,13 @@ class Candidates(ABC):
             return self._wording.filled(
                 self.chooses, values | {"candidates": numbered(self.shown(state["candidates"]))}
             )
+        # Of all rounds: what was refused once should not come back in the third.
         reasons = distinct(reason for reasons in state["refused"] for reason in reasons)
         return self._wording.filled(self.proposes, values | self.slots() | {"reasons": bullets(reasons)})
 
     def reply_schema(self, state: State) -> Mapping[str, Any] | None:
         """Return the JSON Schema of a proposal, or of a choice among the candidates."""
+        # A closed list of numbers: a provider that keeps to schemas then chooses none that is not there.
         return choice_schema(len(state["candidates"])) if state["candidates"] else self.proposal_schema
 
     @property
@@ -155,6 +160,7 @@ class Candidates(ABC):
         """Return the distinct candidates that were drawn, or what the judges came to with the reasons of a refusal."""
         if not state["candidates"]:
             return Move({"candidates": self._distinct([vote.action["candidate"] for vote in votes])}, ABSENT)
+        # A ballot that no rule decides is a refusal: to have most votes is not to have won.
         choice = 0 if winner is None else winner.action["choice"]
         # Of those who refused alone: whoever is to do better is not told what others liked.
         against = [reason for vote in votes if not vote.action["choice"] for reason in vote.action["reasons"]]
@@ -165,6 +171,7 @@ class Candidates(ABC):
 
     def apply(self, state: State, action: Any) -> State:
         """Return the state after candidates were drawn, or after a choice among them."""
+        # The engine asks this of each draw; what counts is settled from all of them, and comes with a list.
         if "candidate" in action:
             return state
         if not state["candidates"]:
@@ -183,6 +190,7 @@ class Candidates(ABC):
         return state | {"candidates": [], "chosen": [], "refused": [*state["refused"], list(reasons)]}
 
     def _distinct(self, found: Sequence[Any]) -> list[Any]:
+        # By canonical form, not by equality: to Python 1 and True are the same, to a vote they are not.
         first: dict[bytes, Any] = {}
         for one in found:
             first.setdefault(canonical(self.same(one)), one)
@@ -205,10 +213,12 @@ class Divisions(Candidates):
 
     def read(self, text: str) -> Any:
         """Return a division as JSON values; raises RedFlag for one that nobody could carry out."""
+        # Written out again: needs and complexity that a reply left out stand in every candidate alike.
         return shown_division(read_division(read_json(text), self._parts))
 
     def same(self, candidate: Any) -> Any:
         """Return the subtasks with what they need, and how they are composed: not how hard somebody thinks they are."""
+        # Sorted: in which order needs are named says nothing of what is done.
         parts = [[part["task"].strip(), sorted(part["needs"])] for part in candidate["subtasks"]]
         return [parts, candidate["compose"].strip()]
 
@@ -239,6 +249,7 @@ class Solutions(Candidates):
         given: Any = ABSENT,
     ) -> None:
         super().__init__(question, wording, rounds)
+        # By what there is to go on, since the same judges see both.
         self.proposes = COMPOSER if question.results else SOLVER
         self._form, self._key, self._validated, self._given = form, key, validated, given
 
@@ -249,6 +260,7 @@ class Solutions(Candidates):
 
     def start(self) -> dict[str, Any]:
         """Return the state before anything is proposed, or with the answer that is given to be validated."""
+        # ABSENT and not None: null is an answer that code may have composed.
         return super().start() | ({} if self._given is ABSENT else {"chosen": [self._given]})
 
     def reply_schema(self, state: State) -> Mapping[str, Any] | None:
@@ -263,6 +275,7 @@ class Solutions(Candidates):
     def read(self, text: str) -> Any:
         """Return the answer that a reply is; raises RedFlag if it is not of the format, and for no answer at all."""
         value = shallow(self._form.read(text))
+        # All empty replies would agree with one another, and win.
         if isinstance(value, str) and not value.strip():
             raise RedFlag("there is no answer")
         return value
@@ -270,6 +283,7 @@ class Solutions(Candidates):
     def same(self, candidate: Any) -> Any:
         """Return what the key says, else the answer itself, for a text without outer white space."""
         if self._key is not None:
+            # Loaded anew: a key is written for values of the format, and a journal gives JSON.
             return self._key(self._form.load(candidate))
         return candidate.strip() if isinstance(candidate, str) else candidate
 
@@ -309,6 +323,7 @@ class Solutions(Candidates):
 
     def chosen(self, state: State, candidate: Any) -> State:
         """Return the state once an answer is chosen: the result, or what validators are shown."""
+        # Held back: what validators have not seen is no result yet.
         return super().chosen(state, candidate) | ({"result": [], "chosen": [candidate]} if self._validated else {})
 
 
@@ -370,6 +385,7 @@ def _verdict(text: str) -> Move:
 
 def _judged(votes: Sequence[Move], winner: Move | None) -> Move:
     """Return what judges of one proposal came to; without a winner it is No, never Yes."""
+    # Evenly split, they have not said Yes.
     verdict = NO if winner is None else winner.action["verdict"]
     reasons = distinct(reason for vote in votes if vote.action["verdict"] == NO for reason in vote.action["reasons"])
     return Move({"verdict": verdict, "reasons": reasons if verdict == NO else []}, ABSENT)
@@ -379,6 +395,7 @@ def shown_division(division: Division) -> dict[str, Any]:
     """Return a division as judges see it: subtasks with their needs, and how hard they are if somebody said so."""
     parts = [
         {"task": part.task, "needs": list(part.needs)}
+        # Half stands for not said: shown as a number it would look like somebody's estimate.
         | ({} if part.complexity == 0.5 else {"complexity": part.complexity})
         for part in division.subtasks
     ]

@@ -53,12 +53,14 @@ class CarryingOut:
     """
 
     def __init__(self, work: Work, branch: Branch, tell: Tell) -> None:
+        # Batches of a plan with a ring would wait for one another for ever.
         check_requirements(work.steps)
         check_way(work.form, work.way, work.attempts)
         self.steps = work.steps
         self.reasons: tuple[str, ...] = ()
         self._work, self._branch, self._tell = work, branch, tell
         self._batches = batches(work.steps, work.batch_size)
+        # One for each batch: what waits for several waits for each by its number.
         self._ends = {batch.number: Event() for batch in self._batches}
         self._states: dict[int, Any] = {}
         self._final: list[Any] = []
@@ -74,6 +76,7 @@ class CarryingOut:
         if self._final:
             return (self._final[0],)
         done = [batch for batch in self._batches if batch.number in self._states]
+        # The start counts as reached: with no batch done, it is what a resume goes on from.
         return tuple(self._states[number] for number in last_of(done)) or (self._work.start,)
 
     async def run(self) -> Any:
@@ -84,12 +87,14 @@ class CarryingOut:
         """
         if not self._batches:
             return self._work.start
+        # All at once: what limits calls in flight is the run, and what orders them are the waits below.
         async with Group() as group:
             for batch in self._batches:
                 group.create_task(self._carry_out(batch))
         last = last_of(self._batches)
         befores = self._joined(last)
         if len(befores) > 1:
+            # It has no step that could require the format: those of the whole plan say whether it is told of.
             task = self._task([], befores, needs_format=any(step.requires_format for step in self._work.steps))
             befores = [await self._accepted(FIRST_ITEM + len(self._batches), task, "the parts together")]
         self._final = befores
@@ -105,6 +110,7 @@ class CarryingOut:
         named = f"step{'s' if len(steps) > 1 else ''} {', '.join(map(str, batch.steps))}"
         task = self._task(steps, self._joined(batch.after))
         self._states[batch.number] = state = await self._accepted(FIRST_ITEM + batch.number, task, named)
+        # After the branch, which is durable by then: what is told of is a checkpoint.
         self._tell(StateChanged(batch.number, batch.steps, state, len(self.completed), total))
         self._ends[batch.number].set()
 
@@ -125,6 +131,7 @@ class CarryingOut:
         if not numbers:
             return [self._work.start]
         parts = [self._states[number] for number in numbers]
+        # Texts are never merged by code: two changes of one text have no parts that could be told apart.
         if len(parts) == 1 or self._work.form == "text":
             return parts
         one = merged(self._base(numbers), parts)
@@ -138,6 +145,7 @@ class CarryingOut:
         return self._states[last[0]] if last else self._work.start
 
     def _before(self, number: int) -> set[int]:
+        # Without recursion: a plan may be a chain of thousands of batches.
         found: set[int] = set()
         ahead = [*self._batches[number].after]
         while ahead:

@@ -40,10 +40,12 @@ def compose(how: str, parts: Sequence[Part], own: Mapping[str, Combine] = Mappin
     """
     if not is_known(how, own):
         raise unknown("composition", how, {*COMPOSITIONS, *own})
+    # All first: a sum of what is there would pass for the sum.
     missing = [part.name for part in parts if part.value is ABSENT]
     if missing or not parts:
         of = f"of subtask {missing[0]}" if missing else "at all"
         raise TaskError(f"{how} has no result {of}", remedy="solve every subtask first")
+    # One's own come first, and by their exact name: they may replace one that ships.
     name = how.strip().lower()
     if how in own:
         return _own(how, own[how], [part.value for part in parts])
@@ -61,6 +63,7 @@ def exact_number(value: Any, where: str) -> int | Decimal:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str | float | Decimal):
+        # The repr of float itself: that of a subclass, such as numpy's, is no number.
         text = float.__repr__(value) if isinstance(value, float) else str(value).strip()
         try:
             return int(text) if _is_whole(text) else _finite(text)
@@ -78,6 +81,7 @@ def _finite(text: str) -> Decimal:
     # Python reads 1_000 as a thousand; as a reply it is as unclear as 1,000.
     if not text.isascii() or "_" in text:
         raise ValueError(text)
+    # Decimal before any arithmetic: through a float, 0.1 and 0.2 would no longer make 0.3.
     number = Decimal(text)
     # An exponent of nine digits is nine letters in a reply, and a gigabyte as a number written out.
     if not number.is_finite() or abs(number.adjusted()) > _MOST_DIGITS:
@@ -85,6 +89,7 @@ def _finite(text: str) -> Decimal:
     return number
 
 
+# Below the 4,300 digits that Python converts between integers and text.
 _MOST_DIGITS = 4000
 
 
@@ -118,6 +123,7 @@ def _sequence(parts: Sequence[Part]) -> list[Any]:
 def _merge(parts: Sequence[Part]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for part in parts:
+        # By its name, so that a result which is no object is kept, not dropped.
         merged |= part.value if isinstance(part.value, dict) else {part.name: part.value}
     return merged
 
@@ -159,6 +165,7 @@ def _number_out(number: int | Decimal) -> int | str:
 
 
 def _truths(how: str, parts: Sequence[Part]) -> bool:
+    # Each is read, though one may settle it: a result that is no truth value is an error in any place.
     found = [_truth(part.value, f"{how}, subtask {part.name}") for part in parts]
     return all(found) if how == "and" else any(found)
 
@@ -168,6 +175,7 @@ def _truth(value: Any, where: str) -> bool:
         return value
     if isinstance(value, str) and value.strip().lower() in _WORDS:
         return _WORDS[value.strip().lower()]
+    # Other words are no numbers, and so an error: "maybe" is neither.
     return exact_number(value, where) != 0
 
 

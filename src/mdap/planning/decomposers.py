@@ -15,6 +15,7 @@ from mdap.planning.division import ATOMIC, Division, Subtask
 
 Decompose: TypeAlias = Callable[[str], Division]
 
+# Each part is a subtask with ballots of its own: a list of hundreds is better mapped.
 MOST_PARTS = 20
 # `1.`, `1)`, `(1)` at the start of a line; a year or a decimal at the start of a sentence is none.
 _NUMBERED = re.compile(r"^[ \t]*\(?([0-9]{1,3})[.)](?=\s)[ \t]*", re.MULTILINE)
@@ -38,6 +39,7 @@ def decomposer(given: str | Decompose) -> Decomposer:
     again and again) ask nobody; `none` leaves each task whole. Raises UsageError for another name, and for N below 2.
     """
     if callable(given):
+        # Marked as one's own: a function called `numbered` is not the decomposer of that name.
         name = getattr(given, "__qualname__", type(given).__name__)
         return Decomposer(f"own:{name}", given, MOST_PARTS)
     spec = parse_spec(given)
@@ -96,6 +98,7 @@ def _chain(texts: list[str]) -> Division:
         return ATOMIC
     if len(kept) > MOST_PARTS:
         raise UsageError(f"the task has {len(kept)} parts, {MOST_PARTS} at most", remedy="give it in smaller pieces")
+    # Nobody says how hard they are, so that together they are one task, in equal shares.
     each = 1 / len(kept)
     return Division(
         tuple(Subtask(text, () if place == 0 else (place,), each) for place, text in enumerate(kept)), "sequence"

@@ -34,6 +34,7 @@ class Division(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def is_atomic(self) -> bool:
         """Whether the task is not divided: there are no subtasks, or nothing says how they would make a result."""
+        # Parts that nothing puts together could be solved, and would come to no answer.
         return not self.subtasks or not self.compose.strip()
 
     @property
@@ -81,11 +82,14 @@ def _leaves(tree: Tree, before: tuple[str, ...]) -> list[Leaf]:
         return [Leaf(tree.number, tree.task, before, tree.complexity)]
     found: list[Leaf] = []
     exits: dict[int, tuple[str, ...]] = {}
+    # In the order of needs: the exits of a branch are known once it has been walked.
     for place in in_order(tree.division.subtasks):
         needed = tree.division.subtasks[place].needs
+        # Without needs of its own a branch waits for what the whole waits for.
         waits = tuple(dict.fromkeys(name for number in needed for name in exits[number - 1])) if needed else before
         own = _leaves(tree.parts[place], waits)
         inner = {name for leaf in own for name in leaf.needs}
+        # Only those that nothing in the branch waits for: the others are done before them.
         exits[place] = tuple(leaf.number for leaf in own if leaf.number not in inner)
         found += own
     return found
@@ -95,6 +99,7 @@ def in_order(subtasks: Sequence[Subtask]) -> list[int]:
     """Return the places (from 0) so that each comes after those that it needs, else in the order of writing."""
     left, done, order = list(range(len(subtasks))), set[int](), list[int]()
     while left:
+        # The first in the order of writing, so that equal divisions give equal runs.
         ready = next((place for place in left if done.issuperset(n - 1 for n in subtasks[place].needs)), None)
         if ready is None:
             raise RedFlag(f"subtasks {', '.join(str(place + 1) for place in left)} need one another in a ring")
@@ -117,6 +122,7 @@ def checked(division: Division, most: int) -> Division:
         raise RedFlag("one subtask is no division: give two or more, or none")
     if subtasks and not division.compose.strip():
         raise RedFlag("there are subtasks, and nothing says how their results make one")
+    # Judges could refuse these as well, but each refusal would cost a ballot.
     texts = [subtask.task.strip() for subtask in subtasks]
     if "" in texts:
         raise RedFlag(f"subtask {texts.index('') + 1} is empty")
@@ -136,6 +142,7 @@ def read_division(value: Any, most: int) -> Division:
     The form: `{"subtasks": [{"task": TEXT, "needs": [NUMBER...]}...], "compose": TEXT}`, an array without subtasks for
     a task that is not to be divided. `needs` and `complexity` may be left out.
     """
+    # Unknown keys are flagged and not passed over: a composition under another name would be lost.
     if not isinstance(value, Mapping) or not set(value) <= {"subtasks", "compose"} or "subtasks" not in value:
         raise RedFlag("the reply is no object with subtasks and compose")
     compose = value.get("compose", "")
@@ -153,6 +160,7 @@ def _subtask(number: int, value: Any) -> Subtask:
     task, needs, complexity = value.get("task"), value.get("needs", []), value.get("complexity", 0.5)
     if not isinstance(task, str):
         raise RedFlag(f"subtask {number} has no text")
+    # By exact type: true would pass for the first subtask.
     if not isinstance(needs, list) or any(type(needed) is not int for needed in needs):
         raise RedFlag(f"subtask {number}: needs is no array of numbers")
     if isinstance(complexity, bool) or not isinstance(complexity, int | float) or not 0 <= complexity <= 1:

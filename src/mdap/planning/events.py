@@ -25,6 +25,7 @@ class StepsProposed(msgspec.Struct, frozen=True, tag="steps_proposed"):
     """The planner proposes `steps`; `ends`: it says that the plan is complete with them. `plan` is what there is."""
 
     steps: tuple[PlanStep, ...]
+    # Apart from the steps: an End is no step, and may stand behind some.
     ends: bool
     plan: tuple[PlanStep, ...]
 
@@ -32,6 +33,7 @@ class StepsProposed(msgspec.Struct, frozen=True, tag="steps_proposed"):
 class PlanVoted(msgspec.Struct, frozen=True, tag="plan_vote"):
     """Judges have voted on a proposal; `verdict` is yes, no, end or contentious."""
 
+    # All votes by what was said: an End on a proposal that ends counts as a Yes in the verdict alone.
     votes: Votes
     verdict: str
     steps: tuple[PlanStep, ...]
@@ -41,6 +43,7 @@ class StepsAdded(msgspec.Struct, frozen=True, tag="steps_added"):
     """`steps` were accepted; `plan` holds them, and `complete` says whether nothing is left to be planned."""
 
     steps: tuple[PlanStep, ...]
+    # The whole plan each time: an observer need not have heard of what came before.
     plan: tuple[PlanStep, ...]
     complete: bool
 
@@ -51,6 +54,7 @@ class StepsRejected(msgspec.Struct, frozen=True, tag="steps_rejected"):
     steps: tuple[PlanStep, ...]
     reasons: tuple[str, ...]
     verdict: str
+    # How near a restart is: the fifth in a row brings one.
     rejections: int
 
 
@@ -75,6 +79,7 @@ class ExecutionVoted(msgspec.Struct, frozen=True, tag="execution_vote"):
     """Judges have voted on a new state: `votes` as on a plan; in a race for one of several, `choices` from none on."""
 
     votes: Votes
+    # By candidate, since Yes and No say nothing of a race among several.
     choices: tuple[int, ...]
     verdict: str
     reasons: tuple[str, ...]

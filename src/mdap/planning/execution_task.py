@@ -38,6 +38,7 @@ _FORMS: dict[Form, str] = {
 
 def check_way(form: str, way: str, attempts: int) -> None:
     """Raise UsageError for a form of the state, a way to carry out or a number of attempts that cannot be."""
+    # Here and not by types alone: options come from command lines and journals, too.
     for name, value, known in (("form", form, ("text", "json")), ("execution", way, ("judge", "race"))):
         if value not in known:
             raise UsageError(f"{name}={value!r} is unknown", remedy=f"give {' or '.join(known)}")
@@ -55,6 +56,7 @@ class ExecutionTask:
     """
 
     spec = "execution"
+    # The action is the new state itself; what else the task's state holds is worked out here.
     vote_on = "action"
 
     def __init__(
@@ -94,8 +96,10 @@ class ExecutionTask:
             "prompt": self._prompt,
             "format": self._format,
             "steps": self._steps,
+            # Several, where parts are to be joined: whoever joins them sees each.
             "befores": self._befores,
             "candidates": [],
+            # Kept beside the candidates, which are cleared: observers are told what was judged.
             "judged": [],
             "refused": [],
             "result": [],
@@ -107,6 +111,7 @@ class ExecutionTask:
 
     def is_refused(self, state: State) -> bool:
         """Say whether all attempts were refused."""
+        # By the cap of now, not of then: a resume may have raised it.
         return not state["result"] and len(state["refused"]) >= self._attempts
 
     def kind(self, state: State) -> str:
@@ -139,6 +144,7 @@ class ExecutionTask:
 
     def reply_schema(self, state: State) -> Mapping[str, Any] | None:
         """Return the JSON Schema of a judgement, or of a choice; a state may have any form."""
+        # A state may be any text, or JSON of a form that only the prompt knows.
         if not state["candidates"]:
             return None
         return verdict_schema((YES, NO)) if self._way == "judge" else choice_schema(len(state["candidates"]))
@@ -155,11 +161,13 @@ class ExecutionTask:
 
     def key(self, move: Move) -> Any:
         """Return what equal votes share: the new state, or the choice alone."""
+        # Judges give many reasons for one verdict.
         return move.action.get("choice", move.action)
 
     def settle(self, state: State, votes: Sequence[Move], winner: Move | None) -> Move | None:
         """Return the candidates that were drawn, or the choice with the reasons of all who refused, and its votes."""
         if not state["candidates"]:
+            # Then the votes were on the states, and there is nothing to judge.
             if self.is_raced:
                 return winner
             drawn: list[Any] = []
@@ -170,6 +178,7 @@ class ExecutionTask:
         chosen = [vote.action["choice"] for vote in votes]
         counts = [chosen.count(choice) for choice in range(len(state["candidates"]) + 1)]
         reasons = distinct(reason for vote in votes for reason in vote.action["reasons"] if not vote.action["choice"])
+        # Apart from 0: nobody has refused it, judges could not agree.
         verdict = winner.action["choice"] if winner is not None else CONTENTIOUS
         if winner is None and not reasons:
             reasons = [f"judges disagreed: {counts[0]} for none, {counts[1:]} for the candidates"]

@@ -14,6 +14,7 @@ import msgspec
 from mdap.core.errors import UsageError
 
 PREFIX = "executor__"
+# What its README says; its later versions ship others, which need keys of two providers.
 DEFAULT_PROVIDER, DEFAULT_MODEL = "OpenAI", "gpt-5.1"
 # Their role, and the option of mdap that names its model.
 ROLES = {
@@ -71,6 +72,7 @@ def from_file(text: str) -> ExecutorSettings | None:
 
     Raises UsageError for what is no such file. Comments on lines of their own are let pass, as there.
     """
+    # A byte order mark, as editors on Windows write it, is no JSON.
     lines = [line for line in text.removeprefix("\ufeff").splitlines() if not line.lstrip().startswith("//")]
     try:
         value = json.loads("\n".join(lines))
@@ -112,6 +114,7 @@ def _settings(found: Mapping[tuple[str, ...], str]) -> ExecutorSettings | None:
                 unused.append(f"Instructions.{name}: it is part of the prompt {_PARTS_OF_PROMPTS[name]} here")
             case ("mcpservers", number, ("name" | "description" | "url" | "apikey") as name) if number.isdigit():
                 servers.setdefault(int(number), {})[name] = value
+            # Named without its value, which may be a key.
             case _:
                 raise UsageError(
                     f"Executor has no setting {'.'.join(path)}",

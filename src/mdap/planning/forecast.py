@@ -75,6 +75,7 @@ def forecast(task: str, decomposer: Decomposer, bounds: Bounds) -> Forecast:
 def _asked(task: str, decomposer: Decomposer, bounds: Bounds) -> tuple[Questions, Questions, int]:
     """Return the least and the most questions where a model divides, and the most subtasks."""
     grown = largest(decomposer.parts, bounds.max_depth, bounds.max_subtasks)
+    # Then nobody is asked how to divide it, and the first ballot is on its answer.
     is_whole = not grown.divided or _is_minimal(task, bounds)
     if is_whole:
         checked = int(bounds.validated > 0)
@@ -86,6 +87,7 @@ def _asked(task: str, decomposer: Decomposer, bounds: Bounds) -> tuple[Questions
         divisions=grown.divided,
         leaves=grown.leaves,
         composed=grown.splits,
+        # In the order in which an agent names them: none, answer, every.
         checked=(0, 1, grown.leaves + grown.splits)[bounds.validated],
         weighed=grown.divided if judged else 0,
     )
@@ -105,6 +107,7 @@ def _known(task: str, decomposer: Decomposer, bounds: Bounds) -> tuple[Questions
     """Return the least and the most questions where code divides, and the subtasks."""
     walk = _Walk()
     _count(task, decomposer, bounds, bounds.max_depth, bounds.max_subtasks, walk)
+    # The task itself is no subtask.
     subtasks = walk.leaves + walk.composed + walk.computed - 1
     checked = (0, 1, subtasks + 1)[bounds.validated]
     # A computed answer that validators refuse is left to composers.
@@ -120,6 +123,7 @@ def _count(task: str, decomposer: Decomposer, bounds: Bounds, depth: int, left: 
     walk.weighed += may_divide and bounds.minimal is None
     division = _divided(task, decomposer) if may_divide else ATOMIC
     count = len(division.subtasks)
+    # As when it is solved: with fewer left than it has parts, a task is a leaf.
     if division.is_atomic or count > min(left, decomposer.parts):
         walk.leaves += 1
         return
@@ -145,6 +149,7 @@ def _divided(task: str, decomposer: Decomposer) -> Division:
     try:
         with Foreign(f"decomposer {decomposer.spec}"):
             made = decomposer.divide(task)
+    # A task with too many parts is the caller's to mend, before a run is begun.
     except UsageError:
         raise
     except MdapError:

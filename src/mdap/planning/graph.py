@@ -30,6 +30,7 @@ def check_requirements(steps: Sequence[PlanStep]) -> None:
     """
     for place, step in enumerate(steps):
         for required in step.required_steps:
+            # Below zero, too: Python would count from the end, and name some step.
             if not 0 <= required < len(steps):
                 raise plan_error(
                     "plan-unknown-step",
@@ -53,12 +54,14 @@ def ordered(steps: Sequence[PlanStep]) -> list[int]:
 
     What is in a ring, or waits for one, is left out.
     """
+    # By counts, not by recursion: a plan may be a chain of thousands of steps.
     waits = [len(set(step.required_steps)) for step in steps]
     needed_by: list[list[int]] = [[] for _ in steps]
     for place, step in enumerate(steps):
         for required in set(step.required_steps):
             needed_by[required].append(place)
     ready = [place for place, count in enumerate(waits) if not count]
+    # A heap: of what can begin, the earliest in the plan comes first, as its writer meant it.
     heapify(ready)
     order: list[int] = []
     while ready:
@@ -85,6 +88,7 @@ def batches(steps: Sequence[PlanStep], size: int) -> list[Batch]:
         slices = [tuple(order[at : at + size]) for at in range(0, len(order), size)]
         return [Batch(number, slice_, (number - 1,) if number else ()) for number, slice_ in enumerate(slices)]
     groups: list[list[int]] = []
+    # By what they require: steps that wait for the same begin together anyway.
     open_: dict[frozenset[int], list[int]] = {}
     for place in order:
         needs = frozenset(steps[place].required_steps)

@@ -88,6 +88,7 @@ class ToolSchema(msgspec.Struct, frozen=True):
     @property
     def told(self) -> str:
         """The tool as a prompt lists it."""
+        # A title says what the name has said.
         shown = {name: value for name, value in self.parameters.items() if name != "title"}
         return (
             f"- {self.name}: {self.description}\n  Arguments, by JSON Schema: {json.dumps(shown, ensure_ascii=False)}"
@@ -98,6 +99,7 @@ def category_of(name: str) -> Category:
     """Return the category that a tool's name says: mcp_ and custom_ begin their names, an unknown one is custom."""
     if name.startswith("mcp_"):
         return "mcp"
+    # Unknown is custom, which may change something: nothing is harmless until somebody says so.
     return _BY_NAME.get(name, "custom")
 
 
@@ -116,9 +118,11 @@ def schema_of(
     called = name or str(getattr(call, "__name__", type(call).__name__))
     if not callable(call):
         raise UsageError(f"{call!r} is no tool: it cannot be called", remedy="give a function with type hints")
+    # The first paragraph: what a program's reader needs beyond it is not what a model needs.
     text = description or (inspect.getdoc(call) or "").partition("\n\n")[0]
     if not text.strip():
         raise UsageError(f"tool {called} says nothing of what it does", remedy="give it a docstring, or a description")
+    # A record of its own, so that arguments are checked as any typed value is, and unknown ones refused.
     kind = msgspec.defstruct(called, _fields(call, called), kw_only=True, forbid_unknown_fields=True)
 
     def _load(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -147,6 +151,7 @@ def schema_from_json(
 
     def _load(arguments: dict[str, Any]) -> dict[str, Any]:
         try:
+            # Through text, which is what a format reads.
             fitting.read(json.dumps(arguments))
         except RedFlag as flag:
             raise RedFlag(f"the arguments of {name} do not fit: {flag.message}", name="tool") from None
@@ -161,6 +166,7 @@ def allowed(schemas: Sequence[ToolSchema], allow: Iterable[str]) -> dict[str, To
     Raises UsageError for two tools of one name, an unknown category, and a tool whose category is not allowed.
     """
     permitted = frozenset(allow)
+    # A misspelt category would allow nothing, and nobody would know why.
     for category in sorted(permitted - set(CATEGORIES)):
         raise UsageError(f"{category!r} is no category of tools", remedy=f"there are: {', '.join(CATEGORIES)}")
     named: dict[str, ToolSchema] = {}
@@ -184,6 +190,7 @@ def read_intent(text: str) -> ToolIntent | None:
     `arguments`; `rationale` is text and may be left out. Raises RedFlag (malformed) for what begins as one and is
     something else: other keys, other types, two calls, JSON that cannot be read.
     """
+    # Looked at before it is read: an answer in prose is no malformed call.
     body = unfenced(text).strip()
     if not body.startswith("{") or '"tool"' not in body:
         return None
@@ -207,6 +214,7 @@ def _category(name: str, given: Category | None) -> Category:
 
 def _fields(call: Callable[..., Any], name: str) -> list[tuple[str, Any] | tuple[str, Any, Any]]:
     """Return the parameters of a tool as the fields of a record."""
+    # An object that can be called has its hints on its class.
     target = call if inspect.isroutine(call) else type(call).__call__
     try:
         hints = typing.get_type_hints(target, include_extras=True)

@@ -17,6 +17,7 @@ def merged(base: Any, parts: Sequence[Any]) -> Any:
     """
     result = base
     for part in parts:
+        # One after the other, each against the same base: three branches need no rule of their own.
         result = _both(base, result, part)
         if result is ABSENT:
             return ABSENT
@@ -30,6 +31,7 @@ def _both(base: Any, left: Any, right: Any) -> Any:
         return right
     if not (isinstance(left, dict) and isinstance(right, dict)):
         return ABSENT
+    # Both have made an object of what was none: they are joined by their keys.
     before = base if isinstance(base, dict) else {}
     found = {}
     for key in dict.fromkeys([*before, *left, *right]):

@@ -11,6 +11,7 @@ from mdap.core.spec import unknown
 
 IsMinimal: TypeAlias = Callable[[str], bool]
 
+# Of brainwires-mdap, as 100 is of the agent of claude-php: whoever comes from them finds the same lengths.
 SHORT, LONG = 50, 200
 _LONGER = 100
 
@@ -54,6 +55,7 @@ _LARGE = frozenset(
         "solve",
     }
 )
+# Letters of any script, behind quotes and brackets.
 _FIRST_WORD = re.compile(r"\W*([^\W\d_]+)")
 # "and" between numbers or single words joins things, between clauses it joins acts.
 _JOINED_ACTS = re.compile(r"\b(?:then|next|afterwards|after that|finally|also|followed by)\b|[,;]\s*and\b", re.I)
@@ -85,6 +87,7 @@ def one_act(task: str) -> bool:
     text = task.strip()
     found = _FIRST_WORD.match(text)
     verb = found[1].casefold() if found else ""
+    # All that speaks against it comes first: a verb of a small act may begin a long list.
     if len(text) > LONG or _joins_acts(text) or _SENTENCE_END.search(text) or verb in _LARGE:
         return False
     return verb in _SMALL or len(text) < SHORT

@@ -21,9 +21,11 @@ from mdap.planning.verdicts import CONTENTIOUS, END, NO, YES, distinct, read_ver
 
 PLANNING, PLAN_VOTING = "planning", "plan_voting"
 # So many proposals in a row that judges refuse, and the plan is begun anew.
+# As in IgniteUI MAKER, whose restarts have no end; here they are counted.
 MOST_REJECTIONS = 5
 
 
+# What judges are asked about once the plan is full: whether it ends there.
 _END: dict[str, Any] = {"steps": [], "ends": True}
 
 
@@ -60,6 +62,7 @@ class PlanTask:
         ):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UsageError(f"{name}={value!r} is out of range", remedy=f"give {name} of {least} or more")
+        # Not `>`: a plan in which nothing may be planned would only ask judges whether it is complete.
         if len(prepend) >= max_steps:
             raise UsageError(
                 f"{len(prepend)} steps stand before the plan, and it may have {max_steps}", remedy="raise max_steps"
@@ -74,6 +77,7 @@ class PlanTask:
     @property
     def version(self) -> str:
         """What makes another plan of the same prompt; `max_steps` and `restarts` are caps, and may change."""
+        # By its name: a function cannot be compared across processes.
         check = getattr(self._check_step, "__qualname__", "none")
         return f"batch_size={self._batch_size},{check},{self._templates.digest}"
 
@@ -82,6 +86,7 @@ class PlanTask:
         return {
             "prompt": self._prompt,
             "format": self._format,
+            # In the state: a restart begins from them, and a resume has only the state.
             "prepend": self._prepend,
             "steps": self._prepend,
             "proposal": None,
@@ -89,6 +94,7 @@ class PlanTask:
             "reasons": [],
             "rejections": 0,
             "restarts": 0,
+            # For observers alone: a restart happens with the proposal that follows it.
             "is_anew": False,
             "full_at": None,
             "is_complete": False,
@@ -104,6 +110,7 @@ class PlanTask:
 
     def is_full(self, state: State) -> bool:
         """Say whether the plan has as many steps as it may, and judges say that it is not complete."""
+        # Only once judges have said so at this length: a resume with more room goes on planning.
         return not self._has_room(state) and bool(state["full_at"] == len(state["steps"]))
 
     def kind(self, state: State) -> str:
@@ -123,6 +130,7 @@ class PlanTask:
         if proposal is not None:
             return self._templates.filled("plan_vote", told | {"proposal": _shown_proposal(now, proposal)})
         more = {
+            # The last one alone, with the reasons of all: what it was is in the state, earlier ones are not.
             "rejected": _shown_proposal(now, now["judged"]) if now["rejections"] else NONE,
             "left": self._max_steps - len(now["steps"]),
             "next_place": len(now["steps"]),
@@ -146,16 +154,19 @@ class PlanTask:
         now = _restarted(state)
         if len(steps) > self._room(now):
             raise RedFlag(f"{len(steps)} steps are proposed, and {self._room(now)} may be")
+        # In code, before any judge: what a rule can refuse costs a sample and no ballot.
         made = [self._read_step(value, now, steps, place) for place, value in enumerate(steps)]
         return Move({"steps": [step.to_dict() for step in made], "ends": ends}, ABSENT)
 
     def key(self, move: Move) -> Any:
         """Return what equal votes share: the verdict alone, or the whole proposal."""
+        # Judges give many reasons for one verdict.
         return move.action.get("verdict", move.action)
 
     def settle(self, state: State, votes: Sequence[Move], winner: Move | None) -> Move:
         """Return the one proposal, or the verdict with the reasons of all who said No, and the votes by verdict."""
         if self._judged(state) is None:
+            # One is drawn: proposals are judged, not raced.
             return votes[0]
         verdict = CONTENTIOUS if winner is None else winner.action["verdict"]
         counts = {word: sum(vote.action["said"] == word for vote in votes) for word in (YES, NO, END)}
@@ -180,6 +191,7 @@ class PlanTask:
         if verdict == END:
             return after | {"reasons": [], "rejections": 0, "is_complete": True}
         after["reasons"] = [*state["reasons"], action["reasons"]]
+        # Judges of a full plan refuse no proposal, so that no rejection is counted.
         if state["proposal"] is None:
             return after | {"full_at": len(state["steps"])}
         return after | {"rejections": state["rejections"] + 1}
@@ -199,6 +211,7 @@ class PlanTask:
         at = len(now["steps"]) + place
         step = read_step(value, at, _flagged)
         for required in step.required_steps:
+            # Only backwards, so that no plan can have a ring.
             if not 0 <= required < at:
                 raise RedFlag(f"step {at} requires step {required}, which does not come before it")
         if len(set(step.required_steps)) < len(step.required_steps):

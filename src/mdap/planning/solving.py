@@ -34,6 +34,7 @@ Validate = Literal["none", "answer", "every"]
 
 # The branches of one task: whether it is minimal, its division, its solution. One number is left for what may come.
 _MINIMAL, _DIVISION, _SOLUTION, _BRANCHES = 0, 1, 2, 4
+# Within the 64 bits of a journal's integers, with room to spare.
 _ITEMS = 2**62
 
 
@@ -70,6 +71,7 @@ class Ways(msgspec.Struct, frozen=True, kw_only=True):
     def deepest(self) -> int:
         """The depth that a task can have: at each, two parts at least share what is left of the subtasks."""
         depth, left = 0, self.max_subtasks
+        # Halves are the fewest parts, and so leave most for each: the deepest tree is made of them.
         while depth < self.max_depth and left > 1:
             depth, left = depth + 1, (left - 2) // 2
         return depth
@@ -87,6 +89,7 @@ class Solved(msgspec.Struct, frozen=True, omit_defaults=True):
     number: str
     task: str
     status: Standing
+    # UNSET and not None: null may be what it came to.
     answer: Any = msgspec.UNSET
     how: How | Literal[""] = ""
     reason: str = ""
@@ -102,6 +105,7 @@ class Solved(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def _tree(self) -> Tree:
         parts = tuple(part._tree() for part in self.parts)
+        # Numbers of siblings end in their places, which is what a division counts by.
         needs = [tuple(int(needed.rpartition(".")[2]) for needed in part.needs) for part in self.parts]
         subtasks = tuple(Subtask(part.task, of, part.complexity) for part, of in zip(self.parts, needs, strict=True))
         return Tree(self.task, self.number, Division(subtasks, self.compose), parts, self.complexity)
@@ -180,6 +184,7 @@ class Solving:
         Raises Undecided where judges agreed on nothing, and what `branch` raises. Subtasks that do not need the one
         that failed are solved before it is raised, and kept.
         """
+        # The root has code 1, so that no part of any task shares the code of another.
         self._root = _Node(task, "", 1, 0, self._ways.max_subtasks, self._ways.context)
         await self._solve(self._root)
         return self._root.answer
@@ -206,6 +211,7 @@ class Solving:
 
     async def _divided(self, node: _Node) -> Division:
         ways = self._ways
+        # Its share, and not what the whole run has left: which subtasks there are must not depend on who was faster.
         most = min(ways.decomposer.parts, node.left)
         if node.depth >= ways.max_depth or most < 2:
             return ATOMIC
@@ -218,6 +224,7 @@ class Solving:
         question = Question(node.task, node.told)
         task = Divisions(question, ways.wording, ways.rounds, most, list(ways.own))
         state = await self._asked(node, _DIVISION, task)
+        # Read again: at a resume it comes from a journal, and not from a parser.
         return read_division(self._result(node, state, "way to divide it"), most)
 
     async def _is_minimal(self, node: _Node) -> bool:
@@ -232,10 +239,12 @@ class Solving:
 
     async def _solve_parts(self, node: _Node) -> None:
         subtasks = node.division.subtasks
+        # In equal shares, beforehand: none depends on what the others use of theirs.
         left = (node.left - len(subtasks)) // len(subtasks)
         # Told on the way down: what a part is a part of, and what that was told of its own needs.
         told = (*node.told, f"Part of this task: {written(node.task)}")
         node.parts = [self._part(node, place, subtask, left, told) for place, subtask in enumerate(subtasks)]
+        # Set for those that failed, too: what waits for them is skipped, not left waiting.
         ends = [Event() for _ in subtasks]
         failures: dict[int, MdapError] = {}
 
@@ -254,6 +263,7 @@ class Solving:
             for place in range(len(subtasks)):
                 group.create_task(_part(place))
         if failures:
+            # The first by place, not by time: equal runs end with equal errors.
             raise failures[min(failures)]
 
     def _part(self, node: _Node, place: int, subtask: Subtask, left: int, told: tuple[str, ...]) -> _Node:
@@ -266,6 +276,7 @@ class Solving:
     async def _solve_when_fed(self, node: _Node, place: int) -> None:
         part = node.parts[place]
         needed = [node.parts[number - 1] for number in node.division.subtasks[place].needs]
+        # Asked without it, a solver would make up what is missing.
         unfed = [one for one in needed if one.answer is ABSENT]
         if unfed:
             part.status, part.reason = "skipped", f"{unfed[0].name} has no result"
@@ -308,6 +319,7 @@ class Solving:
         ways, validated = self._ways, self._is_validated(node)
         asked = question, ways.wording, ways.rounds, ways.form, ways.key
         task: Solutions
+        # Whoever composes has all that it needs in the results.
         if ways.kit.tools and not question.results:
             task = ToolSolutions(*asked, ways.kit, validated=validated)
         else:

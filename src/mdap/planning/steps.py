@@ -36,6 +36,7 @@ class PlanStep(msgspec.Struct, frozen=True, kw_only=True):
             "requiresFormat": self.requires_format,
             "extraContext": self.extra_context,
         }
+        # IgniteUI MAKER's documented steps have four keys; a fifth that is always there would be noise to its readers.
         return found | ({"voteRequiresFormat": True} if self.vote_requires_format else {})
 
 
@@ -79,10 +80,12 @@ def read_step(
     """Return one step; `error(code, message, remedy)` makes what is raised for a value that is none."""
     if isinstance(value, PlanStep):
         return value
+    # Planners write plain lists of texts as well; there is but one thing that such a text can be.
     if isinstance(value, str):
         value = {"task": value}
     if not isinstance(value, Mapping):
         raise error("plan-not-steps", f"step {place} is {_shown(value)}, not an object", 'write {"task": ...}')
+    # By any spelling: IgniteUI MAKER writes PascalCase, documents camelCase, and Python writes snake_case.
     found = _by_name(value, place, error)
     task = found.get("task")
     if not isinstance(task, str) or not task.strip():
@@ -98,11 +101,13 @@ def read_step(
 
 def is_end(task: str) -> bool:
     """Say whether a task is the word by which a planner ends its plan."""
+    # The word alone: "End the loop" is a step.
     return task.strip().rstrip(".!").casefold() == "end"
 
 
 def plan_error(code: str, message: str, remedy: str) -> UsageError:
     """Return the error of a plan that cannot be carried out, under a name of its own."""
+    # Codes, so that a client can tell them apart without reading messages.
     error = UsageError(message, remedy=remedy)
     error.code = code
     return error
@@ -121,6 +126,7 @@ def _by_name(value: Mapping[Any, Any], place: int, error: Callable[[str, str, st
 def _places(value: Any, place: int, error: Callable[[str, str, str], MdapError]) -> tuple[int, ...]:
     if value is None:
         return ()
+    # True is an int to Python, and would require step 1.
     whole = isinstance(value, list | tuple) and all(isinstance(one, int) and not isinstance(one, bool) for one in value)
     if not whole:
         raise error(

@@ -29,6 +29,7 @@ def told(decision: Decision, k: int) -> Iterator[PlanningEvent]:
     `k` is the margin of the judges.
     """
     action, after = decision.move.action, decision.move.next_state
+    # A call is no proposal and no verdict, whichever role asked for it.
     if asks_for_tool(action):
         return
     if decision.kind == PLANNING:
@@ -41,6 +42,7 @@ def told(decision: Decision, k: int) -> Iterator[PlanningEvent]:
 
 def _proposed(action: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[PlanningEvent]:
     plan = _steps(after["steps"])
+    # Told with the first proposal after it, for that is the decision by which it happened.
     if after["is_anew"]:
         yield PlanRestarted(after["restarts"], plan)
     yield StepsProposed(_steps(action["steps"]), action["ends"], plan)
@@ -53,6 +55,7 @@ def _judged(action: Mapping[str, Any], after: Mapping[str, Any], k: int) -> Iter
     if verdict in (NO, CONTENTIOUS):
         yield StepsRejected(steps, tuple(action["reasons"]), verdict, after["rejections"])
     else:
+        # Judges said that nothing was missing: what was proposed is not added.
         dropped = verdict == END and not after["judged"]["ends"]
         yield StepsAdded(() if dropped else steps, _steps(after["steps"]), after["is_complete"])
 
@@ -61,6 +64,7 @@ def _voted(action: Mapping[str, Any], after: Mapping[str, Any], k: int) -> Plann
     counts, choice = action["votes"], action["choice"]
     accepted = choice not in (0, CONTENTIOUS)
     verdict = CONTENTIOUS if choice == CONTENTIOUS else YES if accepted else NO
+    # Of several refused candidates the first stands for all.
     state = after["result"][0] if accepted else after["judged"][0]
     attempt = len(after["refused"]) + (1 if accepted else 0)
     return ExecutionVoted(

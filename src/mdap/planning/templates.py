@@ -12,6 +12,7 @@ from mdap.core.errors import UsageError
 from mdap.core.spec import unknown
 from mdap.core.template import Template
 
+# Which slots there may be is said here, so that a misspelt one fails before it is asked with.
 _COMMON = frozenset({"prompt", "format", "steps", "reasons"})
 _STEPS = _COMMON | {"context", "state", "form"}
 # Each prompt by name, with the slots that it may have.
@@ -44,6 +45,7 @@ class Templates:
     @property
     def digest(self) -> str:
         """What tells these prompts from others: 16 hex digits."""
+        # Of texts and not of paths: the same prompt in another folder is the same prompt.
         digest = blake2b(digest_size=8)
         for name, text in self._texts.items():
             digest.update(f"{name}\0{text}\0".encode())
@@ -56,6 +58,7 @@ class Templates:
 
 def listed(items: Sequence[str]) -> str:
     """Return texts as a list of a prompt, one a line; the word none for no texts."""
+    # A word, since an empty section looks like one that was forgotten.
     return "\n".join(f"- {item}" for item in items) or NONE
 
 

@@ -16,6 +16,7 @@ from mdap.planning.intents import ToolSchema, read_intent
 from mdap.planning.tool_task import KIND, MARK, ROUNDS, Held, asks_for_tool, known_call, told, told_calls
 from mdap.planning.wording import Wording
 
+# For judges, who call nothing themselves: to them a call would be an odd answer.
 _ABOUT_CALLS = 'A candidate with the key "call" asks for that tool to be called before the task is answered.'
 
 
@@ -57,6 +58,7 @@ class ToolSolutions(Solutions):
 
     def start(self) -> dict[str, Any]:
         """Return the state before anything is proposed, or called."""
+        # In the state from the beginning: calls are part of what a journal gives back.
         return super().start() | {MARK: msgspec.to_builtins(Held())}
 
     def is_done(self, state: State) -> bool:
@@ -70,6 +72,7 @@ class ToolSolutions(Solutions):
     def prompt(self, state: State) -> str:
         """Return what that role is asked, with the tools for the solver, and with what was called for all."""
         held, asked = _held(state), super().prompt(state)
+        # The solver alone may call: judges choose among calls, and make none.
         if super().kind(state) == self.proposes:
             return f"{asked}\n\n{told(held, self._kit.tools, self._kit.rounds)}"
         parts = [asked, *([told_calls(held)] if held.calls else [])]
@@ -98,6 +101,7 @@ class ToolSolutions(Solutions):
             if asks_for_tool(value):
                 raise RedFlag(f"an answer has the key {MARK!r}, by which calls of tools are marked")
             return value
+        # As if it were the first: how many were made is for `parse`, which has the state.
         return {MARK: msgspec.to_builtins(known_call(intent, Held(), self._kit.tools, self._kit.rounds))}
 
     def same(self, candidate: Any) -> Any:
@@ -105,6 +109,7 @@ class ToolSolutions(Solutions):
         if not asks_for_tool(candidate):
             return super().same(candidate)
         intent = _intent(candidate)
+        # Without the rationale: two draws seldom give the same reason.
         return [MARK, intent.tool, self._kit.tools[intent.tool].key(intent.arguments)]
 
     def shown(self, candidates: Sequence[Any]) -> list[Any]:
@@ -117,6 +122,7 @@ class ToolSolutions(Solutions):
             return super().chosen(state, candidate)
         intent, held = _intent(candidate), _held(state)
         after = state | {"candidates": []}
+        # Told as an outcome, so that the solver knows why it has to answer now.
         if held.rounds >= self._kit.rounds:
             limit = Outcome("limit", error=f"{self._kit.rounds} calls are made")
             return self.observe(after, intent, limit)

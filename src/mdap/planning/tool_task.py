@@ -19,6 +19,7 @@ from mdap.core.tooling import Outcome, ToolIntent
 from mdap.planning.intents import ToolSchema, read_intent
 from mdap.protocols import Task
 
+# As many as brainwires-mdap lets calls follow one another.
 ROUNDS: Final = 3
 KIND: Final = "tool"
 # A state, or an action, that holds a call is marked by this key; no task's own has it.
@@ -67,6 +68,7 @@ class ToolTask:
         self.vote_on: str = getattr(given, "vote_on", "pair" if self._apply is None else "action")
         self._state_type: Any = getattr(given, "state_type", None)
         self._action_type: Any = getattr(given, "action_type", None)
+        # Set on the object and only where the task has them: optional parts are found by presence.
         if self._apply is not None:
             self.apply = self._applied
         if getattr(given, "check", None) is not None:
@@ -119,6 +121,7 @@ class ToolTask:
     def parse(self, text: str, state: State) -> Move:
         """Read a reply: a call, or what the task makes of it; raises RedFlag for a call that cannot be made."""
         held, own = _held(state)
+        # Without tools even a call is an answer, as it is in a run that never had any.
         intent = read_intent(text) if self.tools else None
         if intent is None:
             move = self.inner.parse(text, self._load(own))
@@ -134,7 +137,9 @@ class ToolTask:
         intent = _intent(move.action)
         if intent is not None:
             schema = self.tools.get(intent.tool)
+            # A task that only reads the states of such a run has no tools.
             given = canonical(intent.arguments).decode() if schema is None else schema.key(intent.arguments)
+            # Without the rationale, and marked, so that no answer can equal a call.
             return [MARK, intent.tool, given]
         own: Callable[[Move], Any] | None = getattr(self.inner, "key", None)
         if own is not None:
@@ -150,6 +155,7 @@ class ToolTask:
         """Return the state in which the step goes on."""
         held, own = _held(state)
         observe: Callable[[State, ToolIntent, Outcome], State] | None = getattr(self.inner, "observe", None)
+        # Then the task keeps what it needs of the outcome, and prompts do not repeat it.
         if observe is not None:
             after = plain(observe(self._load(own), intent, outcome))
             return _holding(Held(held.rounds + 1), after)
@@ -164,6 +170,7 @@ class ToolTask:
         return plain(self._apply(self._load(own), _converted(action, self._action_type)))
 
     def _asked_for(self, intent: ToolIntent, held: Held, own: State) -> State:
+        # An outcome and no flag: the model has to learn that it is to answer now.
         if held.rounds >= self.rounds:
             return self.observe(_holding(held, own), intent, Outcome("limit", error=f"{self.rounds} calls are made"))
         return _holding(msgspec.structs.replace(held, pending=intent), own)
@@ -180,6 +187,7 @@ class ToolTask:
         """Leave calls out of what the task settles, unless one has won or there is nothing else."""
         if winner is not None and _intent(winner.action) is not None:
             return winner
+        # A task that sums up its votes knows no calls.
         answers = [self._typed(vote) for vote in votes if _intent(vote.action) is None]
         if votes and not answers:
             return votes[0]
@@ -247,6 +255,7 @@ def _held(state: Any) -> tuple[Held, State]:
 
 
 def _holding(held: Held, own: State) -> State:
+    # It would be read back as a state of ours, calls and all.
     if isinstance(own, dict) and MARK in own:
         raise TaskError(f"a state of the task has the key {MARK!r}, by which calls of tools are marked")
     return {MARK: msgspec.to_builtins(held), "state": own}

@@ -24,6 +24,7 @@ def read_verdict(text: str, words: Collection[str]) -> tuple[str, str]:
     said = found.get("verdict")
     if not isinstance(said, str):
         raise RedFlag("the judgement has no verdict")
+    # A full stop is how models end sentences, and changes no verdict; a word more may.
     verdict = said.strip().rstrip(".!").casefold()
     if verdict not in words:
         raise RedFlag(f"the verdict {_shown(said)} is none of {', '.join(words)}")
@@ -31,6 +32,7 @@ def read_verdict(text: str, words: Collection[str]) -> tuple[str, str]:
     reason = "" if reason is None else reason
     if not isinstance(reason, str):
         raise RedFlag(f"the reason {_shown(str(reason))} is no text")
+    # What is refused without a reason cannot be done better the next time.
     if verdict == NO and not reason.strip():
         raise RedFlag("a No has no reason")
     return verdict, reason.strip()
@@ -65,12 +67,14 @@ def choice_schema(candidates: int) -> dict[str, Any]:
 
 
 def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    # In the order in which the prompts ask for them.
     named = {**properties, "reason": {"type": "string"}}
     return {"type": "object", "properties": named, "required": list(named), "additionalProperties": False}
 
 
 def distinct(reasons: Iterable[str]) -> list[str]:
     """Return the reasons without those that are empty or were given before."""
+    # In the order in which they were given: equal runs have equal prompts.
     return list(dict.fromkeys(reason for reason in reasons if reason))
 
 

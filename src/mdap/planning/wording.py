@@ -18,6 +18,7 @@ SOLVER, SOLUTION_DISCRIMINATOR = "solver", "solution_discriminator"
 COMPOSER, VALIDATOR, MINIMALITY = "composer", "validator", "minimality"
 NONE = "none"
 
+# A slot that its role is never given would stand for nothing in every prompt.
 _ASKED = frozenset({"task", "context"})
 _COMPOSED = _ASKED | {"results", "compose"}
 # Each role by name, with the slots that its prompt may have.
@@ -47,6 +48,7 @@ class Wording:
                 raise unknown("role", role, SLOTS)
         texts = {role: read_prompt(given[role]) if role in given else _shipped(role) for role in SLOTS}
         self._templates = {role: checked(f"the prompt of {role}", text, SLOTS[role]) for role, text in texts.items()}
+        # Of what they say: a run may be gone on with from another folder.
         digest = blake2b(digest_size=8)
         for role, text in texts.items():
             digest.update(f"{role}\0{text}\0".encode())
@@ -54,6 +56,7 @@ class Wording:
 
     def filled(self, role: str, values: Mapping[str, Any]) -> str:
         """Return the prompt of a role with `values` in its slots; those that are absent stand for nothing."""
+        # All slots of the role, since a prompt of one's own may use any of them.
         return self._templates[role].filled(dict.fromkeys(SLOTS[role], NONE) | dict(values))
 
 
