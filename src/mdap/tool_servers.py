@@ -6,6 +6,7 @@ Needs the package mcp (extra `mcp`), which is loaded when a server is first name
 from __future__ import annotations
 
 import asyncio
+import sys
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -41,13 +42,15 @@ async def tool_servers(
     all calls share until the context is left; they belong to its event loop, so runs are awaited within it. Tools are
     of the category `mcp`, which may change something, unless `categories` says otherwise of one by its full name;
     `only` names those that are wanted. A call has `call_timeout` seconds; its key is in its metadata, under
-    mdap/idempotencyKey. Raises UsageError where the package is missing, and for a name that no server has; what a
-    server raises at the start is raised.
+    mdap/idempotencyKey. Raises UsageError where the package is missing, for a server that cannot be reached, and for
+    a name that no server has.
     """
     client = _client_class()
     try:
         async with AsyncExitStack() as sessions:
-            opened = {name: await sessions.enter_async_context(client(server)) for name, server in servers.items()}
+            opened = {
+                name: await _entered(sessions, client(_reached(server)), name) for name, server in servers.items()
+            }
             found = {
                 tool.schema.name: tool async for tool in _tools(opened, categories or {}, call_timeout, most_bytes)
             }
@@ -82,6 +85,32 @@ def _client_class() -> Callable[[Any], Client]:
             "tools of MCP servers need the package mcp", remedy="pip install 'mdap[mcp,schemas]'"
         ) from None
     return Client
+
+
+def _reached(server: Any) -> Any:
+    """Return what a server is reached by: its command's pipes, or what was given."""
+    from mcp.client.stdio import StdioServerParameters, stdio_client
+
+    if not isinstance(server, StdioServerParameters):
+        return server
+    # Not the package's default, which is what stood in for standard error when it was loaded.
+    return stdio_client(server, sys.__stderr__ or sys.stderr)
+
+
+async def _entered(sessions: AsyncExitStack, client: Client, name: str) -> Client:
+    """Return the session with a server, begun; raises UsageError where there is none to begin."""
+    from httpx2 import HTTPError
+    from mcp.shared.exceptions import MCPError
+
+    try:
+        try:
+            return await sessions.enter_async_context(client)
+        except BaseExceptionGroup as errors:
+            raise first(errors) from None
+    except (OSError, MCPError, HTTPError) as error:
+        raise UsageError(
+            f"the server {name} cannot be reached: {error}", remedy="see that it runs, or that its command starts it"
+        ) from None
 
 
 async def _listed(session: Client) -> AsyncIterator[Listed]:

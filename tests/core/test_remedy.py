@@ -20,6 +20,10 @@ from mdap.core.remedy import addressed
             "there is: a, b; for all of them type: mdap runs --journal j",
         ),
         ("`mdap resume r1 --tool MODULE:NAME`, or", "`mdap resume r1 --tool MODULE:NAME --journal j`, or"),
+        (
+            "type: mdap resume r1 --tool-server 's=python -m s 1' --allow mcp",
+            "type: mdap resume r1 --tool-server 's=python -m s 1' --allow mcp --journal j",
+        ),
         ("`mdap resume r1 --accept-changes` begins", "`mdap resume r1 --accept-changes --journal j` begins"),
     ],
 )

@@ -28,7 +28,7 @@ from mdap.cli.options import (
     given,
     whole,
 )
-from mdap.cli.tool_flags import NO_TOOLS, ToolFlags
+from mdap.cli.tool_flags import NO_TOOLS, ToolFlags, with_tools
 
 if TYPE_CHECKING:
     from mdap.cli.planned import Onward
@@ -257,6 +257,9 @@ def _beginning(
     # Not begun at once: the journal is opened later, and a coroutine that nobody awaits complains.
     def _begin(journal: Any, observer: Callable[[Any], None]) -> Coroutine[Any, Any, Any]:
         asked = {**options, "journal": journal, "on_event": observer}
+        return with_tools(asked, _go)
+
+    def _go(asked: dict[str, Any]) -> Coroutine[Any, Any, Any]:
         if kind == "execute":
             return doing.execute(steps, prompt, chosen, **asked)
         return doing.plan(prompt, chosen, **asked) if kind == "plan" else doing.do(prompt, chosen, **asked)

@@ -31,7 +31,7 @@ from mdap.cli.options import (
     given,
 )
 from mdap.cli.tapes import NO_TAPES, Tapes
-from mdap.cli.tool_flags import NO_TOOLS, ToolFlags
+from mdap.cli.tool_flags import NO_TOOLS, ToolFlags, with_tools
 
 if TYPE_CHECKING:
     from mdap.cli.map_report import RowProgress
@@ -290,19 +290,10 @@ def _drive(
         # A resume names its map; the command that begins one has to look for it.
         if again and run is None:
             run = _newest(journal.heads(), origin, model)
-        work = mapping.map(
-            factory,
-            lines,
-            # The map is known by the model alone: a cassette is no part of what a run is.
-            tapes.into(model),
-            journal=journal,
-            output=origin["output"] or _print,
-            run=run,
-            retry_failed=again,
-            on_event=progress.add,
-            origin=origin,
-            **asked,
-        )
+        # The map is known by the model alone: a cassette is no part of what a run is.
+        told = {"journal": journal, "output": origin["output"] or _print, "run": run, "retry_failed": again}
+        told |= {"on_event": progress.add, "origin": origin, **asked}
+        work = with_tools(told, lambda asked: mapping.map(factory, lines, tapes.into(model), **asked))
         result = _watched(work, journal, progress, place, verbose=verbose, quiet=quiet)
         if result is None:
             return CODES["interrupted"]

@@ -30,7 +30,7 @@ from mdap.cli.options import (
     given,
 )
 from mdap.cli.tapes import NO_TAPES, Tapes
-from mdap.cli.tool_flags import NO_TOOLS, ToolFlags
+from mdap.cli.tool_flags import NO_TOOLS, ToolFlags, with_tools
 
 Mix = Annotated[
     list[str] | None, Parameter(negative="", help="A further model to draw votes from, in turn; repeatable.")
@@ -83,18 +83,12 @@ def run(
 
     chosen = tapes.into(with_base_url(model, base_url))
     mixed, next_ones = [[tapes.into(spec) for spec in specs or ()] for specs in (mix, fallback)]
-    options = {
-        "mix": mixed,
-        "fallback": next_ones,
-        "probe": probe,
-        **given(changeable),
-        **given(fixed),
-        **money.options,
-        **tools.given,
-    }
+    options: dict[str, Any] = {"mix": mixed, "fallback": next_ones, "probe": probe}
+    options |= {**given(changeable), **given(fixed), **money.options, **tools.given}
     return drive(
-        lambda journal, observers: api.run(
-            task, chosen, k=k, rule=rule, calibration=calibration, journal=journal, on_event=observers, **options
+        lambda journal, observers: with_tools(
+            {**options, "journal": journal, "on_event": observers},
+            lambda told: api.run(task, chosen, k=k, rule=rule, calibration=calibration, **told),
         ),
         place,
         json=json,
@@ -186,7 +180,8 @@ def _going_on(
         # Else None, which leaves the run with the model that it has.
         if base_url is not None or tapes.is_given:
             chosen = tapes.into(with_base_url(model or journal.head(run).model, base_url))
-        return api.resume(run, journal=journal, model=chosen, on_event=observers, **settings)
+        asked = {**settings, "journal": journal, "on_event": observers}
+        return with_tools(asked, lambda told: api.resume(run, model=chosen, **told))
 
     return _start
 

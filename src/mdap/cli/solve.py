@@ -29,7 +29,7 @@ from mdap.cli.options import (
     given,
     whole,
 )
-from mdap.cli.tool_flags import NO_TOOLS, ToolFlags
+from mdap.cli.tool_flags import NO_TOOLS, Served, ToolFlags, with_tools
 
 if TYPE_CHECKING:
     from mdap.agent_result import AgentResult
@@ -190,12 +190,18 @@ def _beginning(task: str, model: str | None, options: dict[str, Any], run: str |
     # What its logger would warn of is said here, once and with the run's end.
     silent = logging.getLogger("mdap.cli.solve")
     silent.disabled = True
-    agent = Agent(model, logger=silent, **options)
+    # Made here, before the journal is opened, so that all that was typed has been looked at; the tools of servers are
+    # there only once their sessions are, which is in `_go`.
+    served = isinstance(options.get("tools"), Served)
+    made = Agent(model, logger=silent, **{**options, **({"tools": ()} if served else {})})
 
     def _begin(journal: Any, observer: Callable[[Any], None]) -> Coroutine[Any, Any, Any]:
-        # Not when it is made: the journal is opened after all that was typed has been looked at.
-        agent.journal, agent.on_event = journal, observer
-        return agent.run(task, run=run)
+        made.journal, made.on_event = journal, observer
+        return with_tools({"tools": options.get("tools", ())}, _go)
+
+    def _go(given: dict[str, Any]) -> Coroutine[Any, Any, Any]:
+        made.tools = given["tools"]
+        return made.run(task, run=run)
 
     return _begin
 

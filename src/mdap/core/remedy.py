@@ -13,7 +13,7 @@ from mdap.core.errors import MdapError
 
 _COMMAND = re.compile(
     r"mdap (?:runs|inbox|(?P<name>resume|show|export|ledger|resolve)(?: (?P<run>[^\s`,;]+))?)"
-    r"(?P<rest>(?: --(?:tool|allow) [^\s`]+| --[a-z][a-z-]*| \d+)*)"
+    r"(?P<rest>(?: --(?:tool|tool-server|allow) (?:'[^']*'|[^\s`']+)+| --[a-z][a-z-]*| \d+)*)"
 )
 # How an advice speaks of a run that may not have begun yet.
 _GO_ON = re.compile(r"go on with `mdap resume(?: RUN)?`")
