@@ -215,7 +215,7 @@ def test_no_tools_at_all_are_allowed_by_any_policy() -> None:
 
 
 def test_a_default_that_is_no_json_stays_with_the_tool() -> None:
-    def look(place: int, how: list[Any] = [object()]) -> str:  # noqa: B006
+    def look(place: int, how: list[Any] = [object()]) -> str:  # noqa: B006, B008
         """Look."""
         return ""
 
