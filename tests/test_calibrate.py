@@ -431,3 +431,16 @@ def test_without_a_price_for_all_of_them_calls_decide_the_rank() -> None:
     made = mdap.calibrate(Sampled(), ["simulated:p=0.9", "simulated:p=0.99"], samples=500, prices=prices)
     assert [model.model for model in made.models] == ["simulated:p=0.99", "simulated:p=0.9"]
     assert made.models[0].usd is None
+
+
+def test_a_calibration_whose_model_waits_for_nobody_lets_others_run_and_can_be_cancelled() -> None:
+    async def main() -> None:
+        drawing = asyncio.create_task(mdap.aio.calibrate("hanoi:disks=6", "simulated:p=0.9", samples=5_000))
+        for _ in range(5):
+            await asyncio.sleep(0.001)
+        assert not drawing.done()
+        drawing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await drawing
+
+    asyncio.run(main())

@@ -222,7 +222,8 @@ async def _calibrated(
     tariffs = {spec: Tariff(price) for spec, price in prices.items()}
     # Timed innermost, below waits and repeats: what counts is how long one call takes.
     complete, _ = stacked(parts.model, settings, meter, clock, {}, emit, tariffs=tariffs, around=watch.timing)
-    asking = Asking(parts.view, complete, parts.flags, settings, clock, emit, confide=confiding(settings))
+    confide = confiding(settings)
+    asking = Asking(parts.view, complete, parts.flags, settings, clock, emit, tempo=meter.tempo, confide=confide)
     found = await collect(asking, watch, states, _truth(parts), samples)
     if not found.drawn:
         raise UsageError(

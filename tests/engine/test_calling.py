@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from itertools import pairwise
 
 import pytest
@@ -392,3 +393,20 @@ def test_a_turn_is_due_after_a_time_or_after_many_batches_and_then_counted_anew(
     assert [tempo.is_turn_due(101.0) for _ in range(3)] == [True, False, False]
     still = [tempo.is_turn_due(101.0) for _ in range(3 * TURN_BATCHES)]
     assert sum(still) == 3, "virtual time stands still, and others must run all the same"
+
+
+async def test_many_that_share_a_model_have_no_more_between_two_turns_than_one() -> None:
+    tempo, turn, batches = Tempo(), 0, Counter[int]()
+
+    async def worker() -> None:
+        for _ in range(2_000):
+            batches[turn] += 1
+            if tempo.is_turn_due(1.0):
+                await tempo.turn()
+
+    workers = [asyncio.create_task(worker()) for _ in range(10)]
+    while not all(one.done() for one in workers):
+        turn += 1
+        await asyncio.sleep(0)
+    assert sum(batches.values()) == 20_000
+    assert max(batches.values()) <= TURN_BATCHES + 10

@@ -149,7 +149,7 @@ async def test_a_leader_that_is_given_up_before_the_call_leaves_nobody_waiting()
     complete = gathered(Sharing(), False)
     tasks = [asyncio.create_task(complete(request(n))) for n in (1, 2)]
     asyncio.get_running_loop().call_soon(tasks[0].cancel)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(60):
         with pytest.raises(ModelError):
             await tasks[1]
 
@@ -219,7 +219,8 @@ async def test_over_http_a_server_with_n_is_asked_for_all_votes_at_once_where_th
     hanoi = task("hanoi:disks=3")
     async with await serve(simulated(p=0.9), task=hanoi, log=tmp_path / "log") as server:
         model = vllm("m", base_url=server.url)
-        result = await api.run(hanoi, model, k=3, share_draws=is_wanted)
+        # A busy machine makes the server slow, and what is asked ahead in vain is on its log and not among the samples.
+        result = await api.run(hanoi, model, k=3, share_draws=is_wanted, lookahead=0)
         await model.close()
     calls = list(read_log(tmp_path / "log"))
     assert (result.status, result.wrong) == ("done", 0)

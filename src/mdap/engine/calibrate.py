@@ -129,6 +129,8 @@ class _Sampling:
             await get_vote(asking, step, asking.view.prompt(subject.state), slot, reader, 1)
         except Undecided as error:
             _no_reply(error)
+        if not asking.tempo.waits and asking.tempo.is_turn_due(asking.clock.now()):
+            await asking.tempo.turn()
         sample = slot.samples[0]
         drawn = Drawn(
             subject.number,

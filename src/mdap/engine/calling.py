@@ -38,21 +38,35 @@ TURN_BATCHES = 256
 class Tempo:
     """Whether the model of a run makes its callers wait, as its last call did: if not, nothing is to be had at once."""
 
-    __slots__ = ("_batches", "_turned", "waits")
+    __slots__ = ("_batches", "_is_turning", "_turned", "waits")
 
     def __init__(self) -> None:
         self.waits = True
         self._batches = 0
         self._turned = 0.0
+        self._is_turning = False
 
     def is_turn_due(self, now: float) -> bool:
-        """Say, after a batch that waited for nobody, whether it is time to give way to others; `now` is in seconds."""
+        """Say, after a batch that waited for nobody, whether it is time for a `turn`; `now` is in seconds.
+
+        Without any nobody else would be heard, Ctrl-C included; after each batch it would take as long as a draw.
+        """
         self._batches += 1
         # By the number, too: virtual time stands still while nobody waits.
-        if now - self._turned < TURN_SECONDS and self._batches < TURN_BATCHES:
+        if not self._is_turning and now - self._turned < TURN_SECONDS and self._batches < TURN_BATCHES:
             return False
         self._batches, self._turned = 0, now
         return True
+
+    async def turn(self) -> None:
+        """Let everybody else have a turn of the event loop."""
+        # Of many that share a model, each gives way until the turn is over: else all have their time, one by one.
+        is_first, self._is_turning = not self._is_turning, True
+        try:
+            await asyncio.sleep(0)
+        finally:
+            if is_first:
+                self._is_turning = False
 
 
 def timed(complete: Complete, timeout: float, tempo: Tempo) -> Complete:

@@ -56,9 +56,8 @@ async def draw_all(
         if not asking.tempo.waits:
             for slot in batch:
                 await _draw_one(asking, poll, prompt, slot, reader, allowance)
-            # Nothing of this gives way to others, Ctrl-C included; yet a turn of the loop takes as long as a draw.
             if asking.tempo.is_turn_due(asking.clock.now()):
-                await asyncio.sleep(0)
+                await asking.tempo.turn()
         elif len(batch) == 1:
             await _draw_one(asking, poll, prompt, batch[0], reader, allowance)
         else:
