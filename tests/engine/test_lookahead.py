@@ -363,8 +363,9 @@ def test_no_more_is_asked_ahead_than_a_rate_lets_through() -> None:
 
 
 def test_a_draft_opens_lookahead_where_latency_would_not() -> None:
-    plain = run_virtual(mdap.aio.run("hanoi:disks=7", "simulated:p=0.9", k=3))
-    drafted = run_virtual(mdap.aio.run("hanoi:disks=7", "simulated:p=0.9", k=3, draft="task"))
+    model = f"simulated:p=0.9,latency={0.9 * WORTH_SECONDS}"
+    plain = run_virtual(mdap.aio.run("hanoi:disks=7", model, k=3))
+    drafted = run_virtual(mdap.aio.run("hanoi:disks=7", model, k=3, draft="task"))
     assert list(drafted.export()) == list(plain.export())
     assert drafted.book.totals.wasted > 0
     assert plain.book.totals.wasted == 0

@@ -23,6 +23,7 @@ from mdap.core.history import Decided, Entry, Snapshot
 from mdap.core.records import Totals
 from mdap.journal import open_journal
 from mdap.journal.sqlite import SqliteJournal
+from mdap.journal.writer import GATHER, LINGER
 from mdap.protocols import Journal
 from tests.journal.contract import JournalContract, any_run, check
 from tests.journal.driver import entries_in
@@ -129,10 +130,13 @@ def counted(path: Path) -> tuple[SqliteJournal, list[str]]:
 
 async def test_entries_that_nobody_waits_for_share_commits(path: Path) -> None:
     journal, points = counted(path)
+    began = time.perf_counter()
     tickets = [journal.append("r1", Decided(step, 1, (3,))) for step in range(2000)]
     await journal.wait_durable(tickets[-1])
+    took = time.perf_counter() - began
     journal.close()
-    assert 1 <= points.count("after-commit") <= 2000 / 32
+    # What lingers is written however little it is: on a busy machine that happens now and then.
+    assert 1 <= points.count("after-commit") <= 2000 / GATHER + took / LINGER
 
 
 async def test_who_waits_is_served_at_once(path: Path) -> None:
@@ -145,7 +149,7 @@ async def test_who_waits_is_served_at_once(path: Path) -> None:
 
 def test_an_entry_becomes_durable_though_nobody_waits_for_it(journal: SqliteJournal) -> None:
     ticket = journal.append("r1", Decided(0, 1, (3,)))
-    give_up = time.monotonic() + 10
+    give_up = time.monotonic() + 60
     while journal.durable < ticket:
         assert time.monotonic() < give_up
         time.sleep(0.001)
@@ -177,7 +181,7 @@ async def test_append_returns_while_another_program_holds_the_file(journal: Sqli
         other.execute("BEGIN IMMEDIATE")
         began = time.perf_counter()
         tickets = [journal.append("r1", entry) for entry in first(200)]
-        assert time.perf_counter() - began < 1.0
+        assert time.perf_counter() - began < 10  # one that waited for the file would give up after 30
         await asyncio.sleep(0.05)
         assert journal.durable == 0
         other.execute("ROLLBACK")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from itertools import pairwise
 from random import Random
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
@@ -236,10 +236,10 @@ def test_letters_whose_lower_case_is_longer_shift_nothing() -> None:
 
 
 def test_a_reply_of_a_million_letters_that_never_finishes_an_answer_is_discarded_within_seconds() -> None:
-    began = perf_counter()
+    began = process_time()
     with pytest.raises(RedFlag):
         read("move = [1, 0, 2] next_state = [[3, 2], [" * 25_000)
-    assert perf_counter() - began < 5  # a search that went back and forth would take hours
+    assert process_time() - began < 5  # a search that went back and forth would take hours
 
 
 # The repairing parser
