@@ -220,7 +220,7 @@ async def _drive(
     total = getattr(parts.view.task, "steps", None)
     wired = _wired(journal, history, parts, rule, observed(on_event, calibrated, rule), clock or LoopClock())
     wired.meter.tell(Started(run, head.task, head.model, rule.spec, book.steps, total, book.totals))
-    limit = settings.max_steps or total or MOST_STEPS
+    limit = settings.max_steps or total or MOST_STEPS  # `total`, too: the task's `is_done` may err
     try:
         await drive(parts.view, wired.log, wired.meter, wired.polls, wired.decide, limit, wired.ahead)
     except MdapError as error:
@@ -293,7 +293,7 @@ def _wired(journal: Journal, history: History, parts: Parts, rule: Rule, emit: O
     is_ahead = settings.lookahead and view.settle is None
     remedy = remedied(ahead.decide if is_ahead else asked, settings.remedies, means)
     called = with_tools(remedy, view, said_of(journal.acts(head.id)), log, polls)
-    decide = ruling.taught(durable(called, log, emit))
+    decide = ruling.taught(durable(called, log, emit))  # a rule learns from what the journal was handed
     return _Wired(log, meter, polls, decide, ahead, spare)
 
 
@@ -352,7 +352,7 @@ def fitting(calibration: Calibration | str | Path | None, parts: Parts) -> Model
     """
     if calibration is None:
         return None
-    found = read_calibration(calibration).fitting(fingerprint_of(parts, choose_rule(None, None)))
+    found = read_calibration(calibration).fitting(fingerprint_of(parts, choose_rule(None, None)))  # of any rule
     check_hedge(parts.settings, found.kinds)
     return found
 
@@ -410,7 +410,7 @@ async def close(model: object) -> None:
 def reopened(opened: OpenBallot, view: TaskView, rule: Rule, item: int = 0) -> Poll:
     """Return the ballot that an earlier segment left open, with moves of the task's own types."""
     step = Step(opened.step, view.load(opened.state), opened.kind, item)
-    if opened.k is not None:
+    if opened.k is not None:  # a person gave this one step another margin
         rule = with_k(rule, opened.k)
     votes = tuple((slot, _loaded(vote, view)) for slot, vote in opened.votes)
     return Poll(step, rule, msgspec.structs.replace(opened, votes=votes))

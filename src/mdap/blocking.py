@@ -37,6 +37,7 @@ def wait(work: Coroutine[Any, Any, T]) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
+        # The plain case stays in this thread: Ctrl-C, context variables and tracebacks are as anybody expects them.
         return asyncio.run(work)
     # A task can be cancelled only by way of its loop, and both are made in the other thread.
     begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = Future()
@@ -47,6 +48,7 @@ def wait(work: Coroutine[Any, Any, T]) -> T:
         begun.set_result((asyncio.get_running_loop(), this))
         return await work
 
+    # Not the running loop: its owner is this very code, which waits, so that nothing in it could go on.
     with ThreadPoolExecutor(1) as thread:
         result = thread.submit(asyncio.run, _main())
         try:
@@ -236,6 +238,7 @@ def calibrate(
         clock=clock,
         **options,
     )
+    # A spec is a sequence, too, of letters.
     for model in models if isinstance(models, Sequence) and not isinstance(models, str) else [models]:
         work = _closing(model, work)
     return wait(work)
@@ -351,6 +354,7 @@ class Agent(agents.Agent):
         return wait(self._closing(super().resume(run)))
 
     async def _closing(self, work: Coroutine[Any, Any, AgentResult]) -> AgentResult:
+        # Connections belong to the loop, and each blocking call has one of its own.
         for model in self.models():
             work = _closing(model, work)
         return await work

@@ -117,6 +117,7 @@ async def map(
             count = len(items) if isinstance(items, Sized) else total
             plan = _begun(store, source, chosen, dict(options), count, origin) if run is None else None
             plan = plan or _taken_up(store, str(run), source, chosen, dict(options))
+            # One claim for all rows: two processes on one map would each count its budget as their own.
             with store.claim(plan.head.id):
                 drive = _Map(store, plan, source, target, on_event, clock or LoopClock(), again=retry_failed)
                 return await drive.run()
@@ -173,6 +174,7 @@ def _begun(
     # By what makes the tasks: the first row's own says nothing of the others.
     fingerprint = fingerprint_of(parts, rule) | {"task": source.task}
     head = RunHead(
+        # Not named after the task: rows may be of different ones.
         id=f"map-{secrets.token_hex(4)}",
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         task=source.task,
@@ -335,6 +337,7 @@ class _Map:
                 # As many as there may be calls: a row that is driven has at least one in flight.
                 for _ in range(most):
                     working.create_task(self._work(rows))
+            # Not by cancelling: rows that wait for their commit are still to be handed on, in order.
             self._out.close()
 
     def _stored(self) -> tuple[Iterator[RowDecided], Iterator[RowEnded]]:
@@ -358,6 +361,7 @@ class _Map:
             row = await drive_row(self._shared, one, self._stop)
             if row is None:
                 continue
+            # Only rows that came to an end: one that a stop cut short has no status, and is taken up at the resume.
             self._counts[row.status] += 1
             self._meter.tell(RowSettled(row.row, row.status, row.reason))
             # By the last ticket of all rows, which is none earlier than this row's own.
@@ -407,4 +411,5 @@ class _Map:
 def _steps_of(rows: int | None, first: TaskView) -> int | None:
     """Return the steps of all rows together, if both are known; rows that were added later are not among them."""
     each: int | None = getattr(first.task, "steps", None)
+    # At least 1: a task that is done at its start has no steps, and a target per step divides by their number.
     return None if rows is None or each is None else max(1, rows * each)

@@ -104,6 +104,7 @@ class Entries(Protocol):
 class Journal(Protocol):
     """Append and read, nothing else. Entries of one run keep their order; `durable` counts what has been committed."""
 
+    # Counted, and not a flag for each entry: a commit covers all tickets up to one number.
     durable: int
 
     def create(self, head: RunHead) -> None:
@@ -112,6 +113,7 @@ class Journal(Protocol):
     def claim(self, run: str) -> AbstractContextManager[None]:
         """Return a context in which this process alone drives `run`; raises RunBusy naming the process that does."""
 
+    # Beside `claim`, for those who only look: to find out by claiming would turn a driver away for that moment.
     def is_driven(self, run: str) -> bool:
         """Say whether anybody, here or in another process, drives `run` at this moment."""
 
@@ -124,6 +126,7 @@ class Journal(Protocol):
     async def wait_durable(self, ticket: int) -> None:
         """Return when the entry with this ticket is durable; raises JournalError if it cannot be."""
 
+    # A list, unlike decisions: runs are few, and whoever lists them sorts or counts them at once.
     def heads(self) -> list[RunHead]:
         """Return all runs, oldest first."""
 

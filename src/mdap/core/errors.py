@@ -36,6 +36,7 @@ class MdapError(Exception):
 
     code: str = "error"
     retryable: bool = False
+    # Where no class says otherwise: most errors are of arguments, files and hooks.
     blame: Blame = "user"
     # On the class, since what raises an error seldom knows the run: it is named on the way out, by what drives the run.
     run: str = ""
@@ -71,6 +72,7 @@ class RedFlag(MdapError):
     code = "red-flag"
     blame: Blame = "model"
 
+    # No remedy: a red flag is answered by a redraw, and seen by nobody unless redraws run out.
     def __init__(self, reason: str, *, name: str = "malformed") -> None:
         super().__init__(reason)
         self.name = name
@@ -118,6 +120,7 @@ class ModelError(MdapError):
 
     code = "model"
     blame: Blame = "provider"
+    # What can never succeed has a class of its own below; all else may have been the moment.
     retryable = True
 
     def __init__(

@@ -150,6 +150,7 @@ class Progress(msgspec.Struct):
         elif isinstance(event, Called):
             self.in_flight += event.change
         elif isinstance(event, Flagged):
+            # At once and not with the decision: a step that is redrawn over and over would look idle.
             self.flagged += 1
         elif isinstance(event, Retried):
             self.retries += 1

@@ -17,6 +17,7 @@ class Flag(msgspec.Struct, frozen=True, gc=False):
 
     name: str
     check: RedFlagCheck
+    # Apart from the name: one name, such as `too_long`, may stand for several limits, and those are other runs.
     spec: str = ""
 
     def __call__(self, response: Response, request: Request) -> str | None:

@@ -38,6 +38,7 @@ def parse_spec(text: str) -> Spec:
         key, sign, value = part.partition("=")
         if not sign or not key:
             raise UsageError(f"part {part!r} of {text!r} is not key=value", remedy="only the first part may be bare")
+        # Neither the first nor the last wins: which one was meant is not to be guessed.
         if key in options:
             raise UsageError(f"option {key!r} stands twice in {text!r}", remedy="give it once")
         options[key] = value

@@ -57,6 +57,7 @@ def rule(spec: str) -> Rule:
 
 def bound_of(rule: Rule) -> str:
     """Return what a rule promises of its errors, or that it promises nothing, as one phrase to print."""
+    # A rule of one's own need not know of promises, and then makes none.
     return getattr(rule, "bound", None) or "no bound"
 
 

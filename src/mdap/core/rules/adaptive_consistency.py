@@ -23,6 +23,7 @@ class AdaptiveConsistency(msgspec.Struct, frozen=True):
     of one look, the rule looks after every vote, and what it is the probability of is the sampler's habit.
     """
 
+    # The paper's own: 0.95, and at most 40 draws.
     confidence: float = 0.95
     cap: int = 40
 
@@ -30,6 +31,7 @@ class AdaptiveConsistency(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         at_least_one_vote(self.cap)
+        # At one half a tie would do, and a confidence of 1 no number of votes reaches.
         if not 0.5 < self.confidence < 1:
             raise UsageError(f"confidence={self.confidence} is out of range", remedy="give more than 0.5, less than 1")
 
@@ -60,6 +62,7 @@ class AdaptiveConsistency(msgspec.Struct, frozen=True):
         return Evidence(ballot.first, ballot.first + self.needed(ballot), "votes for the leader")
 
 
+# Kept beside the rule and not in it: a rule is a plain value, equal to another of the same spec.
 @lru_cache(maxsize=64)
 def _sure(confidence: float) -> Margins:
     doubt = math.log1p(-confidence)

@@ -37,6 +37,7 @@ class Cisc(msgspec.Struct, frozen=True):
     @property
     def spec(self) -> str:
         """The rule as it is written on a command line."""
+        # Left out where it is the default: one rule is to have one spec, since runs are compared by it.
         temperature = self.temperature if self.temperature != 1 else None
         return write_spec("cisc", {"temperature": temperature}, bare=str(self.n))
 
@@ -54,6 +55,7 @@ class Cisc(msgspec.Struct, frozen=True):
         for key, confidence in votes:
             weights[key] = weights.get(key, 0.0) + math.exp((confidence - most) / self.temperature)
         total = math.fsum(weights.values())
+        # Never by 0: the surest vote has exp(0).
         return {key: weight / total for key, weight in weights.items()}
 
     def leading(self, ballot: Ballot) -> Any:

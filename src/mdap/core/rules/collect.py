@@ -35,6 +35,7 @@ class Collect(msgspec.Struct, frozen=True):
 
     def needed(self, ballot: Ballot) -> int:
         """Return how many votes are still to be gathered."""
+        # Equal proposals count each: n is how many are drawn (Algorithm 4), not how many differ.
         return max(0, self.n - ballot.votes)
 
     def decided(self, ballot: Ballot) -> bool:

@@ -18,6 +18,7 @@ class Esc(msgspec.Struct, frozen=True):
     window or not. It promises nothing: w equal votes are all its evidence, whatever came before.
     """
 
+    # The paper's own window and limit.
     w: int = 5
     cap: int = 40
 
@@ -45,6 +46,7 @@ class Esc(msgspec.Struct, frozen=True):
         """Return the candidate of a unanimous window, else the one with most votes."""
         if self._agreed(ballot):
             return ballot.order[-1]
+        # Of equals the first, which is for show: a tie at the cap draws one vote more.
         return max(ballot.counts, key=ballot.counts.__getitem__, default=None)
 
     def needed(self, ballot: Ballot) -> int:

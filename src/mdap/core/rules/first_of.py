@@ -39,6 +39,7 @@ class FirstOf(msgspec.Struct, frozen=True):
     def needed(self, ballot: Ballot) -> int:
         """Return k minus the votes of the leading candidate; 0 once it has them, or no longer can."""
         lacking = self.k - ballot.first
+        # Closed early: no further vote could give anybody k, and each would be paid for.
         return 0 if lacking > self.most - ballot.votes else max(0, lacking)
 
     def decided(self, ballot: Ballot) -> bool:

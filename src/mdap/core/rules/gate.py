@@ -38,6 +38,7 @@ class Gate(msgspec.Struct, frozen=True):
 
     def needed(self, ballot: Ballot) -> int:
         """Return k minus the lead, or how many votes are left until the ballot closes, if that is fewer."""
+        # Both ends count: a batch that runs past the closing would be drawn in vain.
         return max(0, min(self.k - ballot.lead, self.most - ballot.votes))
 
     def decided(self, ballot: Ballot) -> bool:

@@ -40,10 +40,12 @@ class LogOdds(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         checked_aim(self.target, self.steps)
+        # Below 0 the surest votes would count against their candidates.
         if not (self.scale >= 0 and math.isfinite(self.scale + self.shift)):
             raise UsageError(
                 f"scale={self.scale}, shift={self.shift} is no calibration", remedy="give a scale of 0 or more"
             )
+        # Nothing would ever decide: every step would run into its cap, at full price.
         if self.most <= 0:
             raise UsageError(f"shift={self.shift} lets no vote count", remedy="calibrate anew, or count votes instead")
 
@@ -65,6 +67,7 @@ class LogOdds(msgspec.Struct, frozen=True):
     @property
     def most(self) -> float:
         """The most that one vote can weigh."""
+        # With any scale above 0 a confidence of 1 has infinite odds, and weighs the clip.
         return CLIP if self.scale > 0 else min(CLIP, self.shift)
 
     @property

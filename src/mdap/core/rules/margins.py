@@ -21,6 +21,7 @@ class Margins:
             against = len(self._least)
             # Against more votes no fewer are needed, so the search goes on where it ended.
             first = self._least[-1] if against else 1
+            # One by one and not by halving: the next is mostly one or two votes further on.
             while not self._wins(first, against):
                 first += 1
             self._least.append(first)

@@ -55,6 +55,7 @@ class Stops(msgspec.Struct, frozen=True):
             both = _either(end, right, wrong)
             undecided.append(both)
             votes.append(both * (end.first + end.second))
+        # By fsum: there are thousands of ways to end, with chances from near 1 down to 1e-300.
         return Outlook(math.fsum(error), math.fsum(votes), math.fsum(undecided))
 
     def mixed(self, sorts: Iterable[tuple[float, float]]) -> Outlook:

@@ -48,6 +48,7 @@ def equals_majority(ballot: Ballot, number: int) -> float:
     return float(bool(before) and ballot.order[number] == max(dict.fromkeys(before), key=before.count))
 
 
+# Of the paper's features those that a ballot alone can tell; the others compare texts, which are not in it.
 FEATURES: dict[str, Feature] = {"equals_previous": equals_previous, "equals_majority": equals_majority}
 
 
@@ -65,6 +66,7 @@ class Rasc(msgspec.Struct, frozen=True):
     confidence. It promises nothing: n votes are never undercut, and nobody asks whether they agree.
     """
 
+    # The paper's own: 5 votes that score one half or more, and at most 40 draws.
     n: int = 5
     threshold: float = 0.5
     cap: int = 40
@@ -102,6 +104,7 @@ class Rasc(msgspec.Struct, frozen=True):
         lacking = min(self.n - buffered, self.cap - ballot.votes)
         if lacking > 0:
             return lacking
+        # Of equals none wins by having come first.
         return 0 if len(best(sums)) == 1 else 1
 
     def decided(self, ballot: Ballot) -> bool:
@@ -118,6 +121,7 @@ class Rasc(msgspec.Struct, frozen=True):
         scored = [(key, self.score(ballot, number)) for number, key in enumerate(ballot.order)]
         buffer = [(key, score) for key, score in scored if score >= self.threshold]
         sums: dict[Any, float] = {}
+        # As the paper has it: at the cap an empty buffer leaves nothing better to go by than all votes.
         for key, score in buffer or scored:
             sums[key] = sums.get(key, 0.0) + score
         return sums, len(buffer)

@@ -18,8 +18,10 @@ BINS = 10
 MOST_ECE = 0.05
 # Of the scale that was fitted, how many standard errors are given away: too large a scale costs errors, not votes.
 _CAUTION = 2.0
+# Newton's method ends after some ten; with its steps cut to 2 it may need as many more to come from far away.
 _ROUNDS = 50
 _SUREST = 30.0
+# Keeps quotients finite where all votes are so sure that p(1 - p) is 0 to a float.
 _RIDGE = 1e-6
 
 
@@ -77,6 +79,7 @@ def check_weights(votes: Iterable[Logged], price: float = 0.0, alike: Iterable[L
     """
     logged = list(votes)
     wrong = sum(not vote.right for vote in logged)
+    # With all of them wrong the likeliest line is infinitely far off.
     if len(logged) < FEWEST or wrong < FEWEST_WRONG or wrong == len(logged):
         few = f"{len(logged)} votes with {wrong} wrong ones say too little: {FEWEST} with {FEWEST_WRONG} are needed"
         return Weighing(len(logged), wrong, 1.0, 1.0, 0.5, 0.0, 0.0, 1.0, worth=False, reason=few)

@@ -37,6 +37,7 @@ def upper_share(hits: int, trials: int, confidence: float = 0.95) -> float:
         return 1.0
     level = math.log1p(-confidence)
     if hits == 0:
+        # In closed form: the share at which (1 - share)^trials is 1 - confidence.
         return -math.expm1(level / trials)
     low, high = hits / trials, 1.0
     # Relative to the limit, so that a share of 1e-9 has as many digits as one of 0.1.

@@ -14,6 +14,7 @@ MOST = 2**63 - 1
 def number(name: str, value: float) -> float:
     """Return `value` as a float; raises UsageError for what is no number, NaN included."""
     try:
+        # True is 1 to Python; as a p or a k it is a slip.
         known = isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
     # isnan makes a float of an integer first.
     except OverflowError:
@@ -63,6 +64,7 @@ def positive_share(name: str, value: float) -> float:
 
 def target(t: float) -> float:
     """Return a success rate that can be aimed at, strictly between 0 and 1; raises UsageError."""
+    # Above 0 as well: ln t is what all formulas begin with.
     if not 0 < number("t", t) < 1:
         raise UsageError(
             f"t={t!r} cannot be a target", remedy="give t strictly between 0 and 1, such as 0.95: certainty has no k"

@@ -91,6 +91,7 @@ def run_cost_asymptote(p: float, k: float, s: float, m: float = 1, c: float = 1.
 def log_run_cost(p: float, k: float, s: float, m: float = 1, c: float = 1.0, v: float = 1.0) -> float:
     """Return the natural logarithm of `run_cost`, right where the cost itself would be inf (Eq. 17)."""
     steps, size = split(s, m)
+    # The one factor that a float can lose, p^(m-1), never leaves its logarithm.
     wasted = -(size - 1) * math.log(helpful(p))
     return wasted + math.log(steps * positive("c", c) / positive_share("v", v)) + math.log(expected_votes(p, k))
 
@@ -100,6 +101,7 @@ def expected_samples(p: float, k: float, s: float, v: float = 1.0, m: float = 1)
 
     Retries after a provider's error come on top.
     """
+    # At c = 1 one sample of m steps costs m, so that the quotient counts samples.
     return run_cost(p, k, s, m, 1.0, v) / whole("m", m)
 
 

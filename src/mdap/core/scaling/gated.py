@@ -39,6 +39,7 @@ def gated(yes: float, k: int, most: int | None = None) -> Gated:
         for lead, chance in leads.items():
             after[lead + 1] = after.get(lead + 1, 0.0) + chance * yes
             after[lead - 1] = after.get(lead - 1, 0.0) + chance * (1 - yes)
+        # Taken out of the walk: a verdict that leads by k ends the ballot, and cannot fall back.
         accepted += after.pop(k, 0.0)
         refused += after.pop(-k, 0.0)
         leads = after

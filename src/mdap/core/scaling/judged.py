@@ -22,7 +22,9 @@ def judged_success(p: float, q: float, k: int) -> float:
         raise UsageError(f"p={p!r} and q={q!r} have to be probabilities", remedy="give both from 0 to 1")
     if k < 1:
         raise UsageError(f"k={k} is not a number of votes", remedy="give k of 1 or more")
+    # As many candidates as votes: 2k - 1 is where of two answers one must have k (Algorithm 4).
     drawn = 2 * k - 1
     all_right, all_wrong = p**drawn, (1 - p) ** drawn
     chosen = sum(math.comb(drawn, right) * q**right * (1 - q) ** (drawn - right) for right in range(k, drawn + 1))
+    # Among equal candidates there is nothing to choose, whatever judges are worth.
     return all_right + (1 - all_right - all_wrong) * chosen

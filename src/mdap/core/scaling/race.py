@@ -117,6 +117,7 @@ def k_min_rivals(p: float, q: float, s: float, t: float) -> int:
     if p == 1:
         return 1
     log_rivals = _log_rivals(p, q)
+    # Each vote of lead is worth ln(p/q), of which the rivals, if there are several, eat up ln((1-p)/q) once.
     return max(1, math.ceil((log_rivals - allowed) / (math.log(p) - math.log(q)) * (1 - ROUNDING)))
 
 

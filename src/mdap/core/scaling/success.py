@@ -96,6 +96,7 @@ def k_min(p: float, s: float, t: float, m: float = 1) -> int:
     It assumes that EVERY step has this p: a few harder steps ask for a far larger k (`hard.mixed_k_min`).
     """
     against, allowed = log_against(p), log_odds_allowed(s, t, m)
+    # Both logarithms are below 0 for any target worth the name; where t^(-m/s) - 1 is above 1, one vote is enough.
     return max(1, math.ceil(allowed / against * (1 - ROUNDING)))
 
 
