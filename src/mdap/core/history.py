@@ -223,7 +223,10 @@ class Book(msgspec.Struct):
         # First, and by identity: nearly all entries of a long run are decisions. Snapshots, attempts and what a rule
         # has learned are read where they are needed, and have no branch here.
         if type(entry) is Decided:
-            self._decided(entry)
+            self.steps = entry.step + 1
+            # A run has one step at a time, so the ballot that was left open is the one that is now decided.
+            self.ballot = None
+            self._counted(entry)
         # Rows end in any order, so their steps are counted, where the steps of a task are numbered.
         elif type(entry) is RowDecided:
             self.steps += 1
@@ -257,13 +260,6 @@ class Book(msgspec.Struct):
             self.condition = ()
             # Votes on another prompt, or read by another parser, are no votes of this ballot.
             self.ballot = None
-
-    def _decided(self, entry: Decided) -> None:
-        self.steps = entry.step + 1
-        # A run has one step at a time, so the ballot that was left open is the one that is now decided.
-        if self.ballot is not None:
-            self.ballot = None
-        self._counted(entry)
 
     def _of_role(self, kind: str, totals: Totals | None) -> None:
         if totals is None:
