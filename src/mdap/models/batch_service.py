@@ -12,6 +12,7 @@ from mdap.models.http import Reply
 
 T = TypeVar("T")
 
+# More than any batch comes to (100,000 replies of 20 kB), and yet an end to what a server can have us hold.
 MOST_RESULTS = 2_000_000_000
 """Bytes of results that are read, at most."""
 

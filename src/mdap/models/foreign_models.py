@@ -26,9 +26,11 @@ def as_foreign(given: Any) -> Model | None:
 
     A pydantic-ai `Model`, or a litellm `Router` that has one model. Raises UsageError for a Router with several.
     """
+    # By what it can do: to test for its class the library would have to be imported.
     if callable(getattr(given, "request", None)) and isinstance(getattr(given, "model_name", None), str):
         return pydantic_ai_model(given)
     if callable(getattr(given, "acompletion", None)) and callable(getattr(given, "get_model_names", None)):
+        # Several deployments of one model share its name.
         names = sorted(set(given.get_model_names()))
         if len(names) != 1:
             raise UsageError(
@@ -107,6 +109,7 @@ class LiteLLM(_Foreign):
         choice = reply.choices[0]
         usage = getattr(reply, "usage", None)
         return Response(
+            # None stands for no text, which is a red flag's business and no failure of the call.
             choice.message.content or "",
             _finish(choice.finish_reason),
             None
@@ -208,6 +211,7 @@ class _Border:
         if isinstance(status, int):
             return self._refused(status, words)
         message = f"{self._model.spec} raised {words}"
+        # A bug will be there the next time as well.
         if isinstance(error, BUGS):
             return ModelRejected(message, kind="failed", remedy="mend it and go on with `mdap resume RUN`")
         return ModelError(message, kind="timeout" if isinstance(error, TimeoutError) else "failed")
@@ -221,6 +225,7 @@ class _Border:
             if adapted is not None:
                 return adapted
         message = f"{self._model.spec} raised {words}"
+        # What may have been the moment; every other refusal would come again.
         if status in (408, 409, 425, 429) or status >= 500:
             return ModelError(message, kind=str(status), status=status)
         return ModelRejected(

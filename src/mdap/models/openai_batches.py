@@ -41,6 +41,7 @@ class OpenAIBatches:
         kind = f"multipart/form-data; boundary={boundary.decode()}"
         reply = await self._model.send("POST", "/files", form, kind=kind)
         file = decoded(reply.body, _File).id
+        # The vendor has no other window.
         asked = {"input_file_id": file, "endpoint": _ENDPOINT, "completion_window": "24h"}
         return _encode(asked)
 
@@ -53,6 +54,7 @@ class OpenAIBatches:
         found = await self._found(batch)
         # The file was refused before anything ran: waiting, or sending the same again, would change nothing.
         if found.status == "failed":
+            # The first few: one mistake in all 50,000 lines has an error for each.
             told = "; ".join(error.message for error in found.errors.data[:3]) if found.errors else "no reason given"
             raise ModelRejected(f"the batch {batch} failed: {told}", kind="batch", remedy="see what the server says")
         counts = found.request_counts
@@ -70,6 +72,7 @@ class OpenAIBatches:
         for file in (found.output_file_id, found.error_file_id):
             if file:
                 reply = await self._model.send("GET", f"/files/{file}/content", most=MOST_RESULTS)
+                # As bytes: a text would be split at U+2028 as well, which strings in JSON may hold.
                 for line in reply.body.splitlines():
                     result = decoded(line, _Result)
                     results[result.custom_id] = _outcome(result)

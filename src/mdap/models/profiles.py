@@ -102,6 +102,7 @@ def _server(name: str, port: int, *keys: str, context: str, known: str, profile:
     return Server(name, "openai", f"http://127.0.0.1:{port}/v1", keys, profile, context_path=context)
 
 
+# The vendor's own models all take the newer name of the cap; those that reason refuse the older one.
 _OPENAI_OWN = Profile(json_schema=True, max_tokens="max_completion_tokens", caches=True)
 
 SERVERS: Mapping[str, Server] = MappingProxyType(

@@ -76,6 +76,7 @@ class SimulatedPlanner:
             )
         # A number of its own for each, so that being cut off has nothing to do with being right.
         luck, which, flagged = uniforms(b"%d %b %d" % (self._seed, request.prompt.digest.encode(), request.seed), 3)
+        # Four characters a token, as a rule of thumb: only the accounts of the example rest on it.
         tokens_in = sum(len(message.content) for message in request.messages) // 4
         is_right = luck < (self._judge if role in _JUDGES else self._p)
         try:

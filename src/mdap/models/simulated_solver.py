@@ -84,6 +84,7 @@ class SimulatedSolver:
         self.whole, self.flags = whole, flags
         given = {"decomposer": decomposer, "solver": solver, "composer": composer, "judge": judge}
         given |= {"validator": validator, "flags": flags}
+        # Left out where it is the default: one model is to have one spec, since runs are compared by it.
         changed: dict[str, Any] = {name: rate for name, rate in given.items() if rate}
         self.spec = write_spec("simulated_solver", changed | ({"whole": whole} if whole != 2 else {}))
 
@@ -92,6 +93,7 @@ class SimulatedSolver:
         text = request.messages[-1].content
         # JSON can hold half of a surrogate pair, which UTF-8 alone refuses to encode.
         digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        # A number of its own for each, so that being flagged has nothing to do with being right.
         mistaken, flagged, which = uniforms(request.seed.to_bytes(8, "little", signed=True) + digest, 3)
         try:
             said = "..." if flagged < self.flags else self._said(text, mistaken, which)
@@ -160,6 +162,7 @@ def mistaken_division(task: str) -> dict[str, Any]:
     if isinstance(found, list):
         # The empty list is there because a merge takes two, as a right division has it.
         return _divided([_to_sort(found[:-1]), _to_sort([])], _MERGE)
+    # Wrong and still to be carried out, part by part: the product itself, and 1 on top.
     how = "Append 0 zeros to the first result, and add the second."
     return _divided([_to_multiply(*found), _to_multiply(1, 1)], how)
 
@@ -221,6 +224,7 @@ def _choice(candidates: Sequence[Any], right: Any, which: float, *, wrong: bool)
         return json.dumps({"choice": found[0], "reason": ""})
     if wrong and others:
         return json.dumps({"choice": others[int(which * len(others))], "reason": ""})
+    # A judge that is not mistaken says so where none is right; so does one that has no wrong one to name.
     return json.dumps({"choice": 0, "reason": "no candidate is right"})
 
 

@@ -120,6 +120,7 @@ _decode = msgspec.json.Decoder(Body).decode
 
 
 def _moment(seconds: float) -> str | None:
+    # Written as the vendor writes it: clients may match the letter.
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z") if seconds else None
 
 

@@ -18,6 +18,7 @@ def parse_rate(text: str) -> dict[str, float]:
         KINDS,
         form="KIND=NUMBER",
         example='write it as "requests=600,tokens=200000"',
+        # Below 1e12 a float still keeps the thousandths that flow in between two calls.
         number=lambda limit: 1 <= limit < 1e12 and limit == int(limit),
         is_="a whole number above 0",
     )
