@@ -28,6 +28,8 @@ def parts(*values: Any) -> list[Part]:
         ("last", ["a", {"b": 1}], {"b": 1}),
         ("concatenate", ["a", "b"], "a\nb"),
         ("concatenate", ["a\n", "", "b", ["c", 1], {"k": [1]}], 'a\nb\nc\n1\n{"k":[1]}'),
+        ("concatenate", [[], [[]]], ""),
+        ("concatenate", [[], "a", []], "a"),
         ("sequence", ["a", 1, None], ["a", 1, None]),
         ("merge", [{"a": 1, "b": 1}, {"b": 2}, "text"], {"a": 1, "b": 2, "3": "text"}),
         ("sum", [1, "2", " 3 "], 6),

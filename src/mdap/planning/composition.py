@@ -107,9 +107,11 @@ def _last(parts: Sequence[Part]) -> Any:
 
 def _concatenate(parts: Sequence[Part]) -> str:
     lines = [line for part in parts for line in _lines(part.value)]
+    last = len(lines) - 1
     # A text that ends its own line is not given another end.
-    ends = ["" if not line or line.endswith("\n") else "\n" for line in lines[:-1]] + [""]
-    return "".join(line + end for line, end in zip(lines, ends, strict=True))
+    return "".join(
+        line if not line or place == last or line.endswith("\n") else f"{line}\n" for place, line in enumerate(lines)
+    )
 
 
 def _lines(value: Any) -> list[str]:
