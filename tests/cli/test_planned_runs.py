@@ -39,7 +39,7 @@ def go_on(onward: Onward) -> int:
 
     async def _run() -> None:
         ways: dict[str, Any] = {"roles": ROLES, "origin": onward.origin, **onward.options}
-        async with conducting("essays", Speaker(), journal=onward.place.path, run=onward.run, **ways) as conduct:
+        async with conducting("essays", Speaker(), journal=onward.display.path, run=onward.run, **ways) as conduct:
             for number, topic in enumerate(onward.origin["topics"]):
                 await conduct.branch(number, Essay(topic, 1))
         sys.stdout.write(json.dumps(onward.options) + "\n")

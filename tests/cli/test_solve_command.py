@@ -65,6 +65,23 @@ def test_what_cannot_be_is_refused_with_a_remedy_before_any_call(mdap: Terminal,
     assert "next:" in said.err
 
 
+@pytest.mark.parametrize("flag", [("--hedge", "1"), ("--confidence", "logprobs")])
+def test_flags_that_dividing_has_no_use_for_are_neither_offered_nor_taken(
+    mdap: Terminal, flag: tuple[str, str]
+) -> None:
+    assert flag[0] not in mdap("solve", "--help").out
+    said = mdap("solve", PRODUCT, "--model", SOLVER, *flag)
+    assert (said.code, said.out) == (2, "")
+    assert f"Unknown option: {flag[0]}" in said.err
+    assert not (mdap.folder / ".mdap").exists()
+
+
+def test_with_json_a_run_that_ends_in_an_error_prints_what_was_solved_until_then(mdap: Terminal) -> None:
+    mdap.write("broken", "def broken(prompt: str) -> str:\n    raise ValueError('no')\n")
+    said = mdap("solve", PRODUCT, "--model", "broken:broken", "--json")
+    assert (said.code, said.json["status"], said.json["run"]) == (1, "error", mdap.last())
+
+
 def test_an_undecided_task_prints_nothing_and_ends_with_3(mdap: Terminal) -> None:
     said = mdap("solve", PRODUCT, "--model", "simulated_solver:flags=1", "--redraws", "1")
     assert (said.code, said.out) == (3, "")

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
 from mdap.cli.options import (
     RULE,
     UNCHANGED,
+    USUAL_DISPLAY,
     USUAL_DRAWS,
     USUAL_MONEY,
-    USUAL_PLACE,
     BaseUrl,
     Changeable,
+    Display,
     Draws,
-    Json,
     Money,
-    Place,
-    Quiet,
-    Verbose,
     given,
     whole,
 )
 from mdap.cli.tapes import NO_TAPES, Tapes
+from mdap.cli.texts import read_value, typed_text
 
 # For types alone: `mdap ask --help` is to load none of the library.
 if TYPE_CHECKING:
@@ -103,11 +100,8 @@ def ask(
     changeable: Changeable = UNCHANGED,
     money: Money = USUAL_MONEY,
     draws: Draws = USUAL_DRAWS,
-    place: Place = USUAL_PLACE,
+    display: Display = USUAL_DISPLAY,
     tapes: Tapes = NO_TAPES,
-    json: Json = False,
-    verbose: Verbose = 0,
-    quiet: Quiet = False,
 ) -> int:
     """Decide one question by votes, and print the answer alone.
 
@@ -119,7 +113,7 @@ def ask(
     from mdap.cli.base_url import with_base_url
     from mdap.cli.driving import drive
 
-    inquiry = _inquiry(_prompt(prompt, file), shape, replace(votes, key=_taped(votes.key, tapes)))
+    inquiry = _inquiry(typed_text(prompt, file, "prompt", "ask"), shape, replace(votes, key=_taped(votes.key, tapes)))
     # Looked at before the journal is opened: a wrong word here begins no run.
     rule, voter = parts.choose_rule(votes.k, votes.rule), tapes.into(with_base_url(model, base_url))
     assumed = f"k={parts.DEFAULT_K} is assumed: nothing says yet how often this model is right"
@@ -128,12 +122,9 @@ def ask(
         lambda journal, observers: asked.conduct(
             inquiry, voter, rule=rule, journal=journal, on_event=observers, **options
         ),
-        place,
-        json=json,
-        verbose=verbose,
-        quiet=quiet,
+        display,
         # In place of the closing table, since what is printed is to be used as it stands.
-        report=lambda result: _report(asked.answer_of(result, inquiry, rule, votes.p), json=json, quiet=quiet),
+        report=lambda result: _report(asked.answer_of(result, inquiry, rule, votes.p), display),
         note=assumed if votes.k is None and votes.rule is None else "",
     )
 
@@ -149,7 +140,7 @@ def _inquiry(prompt: str, shape: Shape, votes: Votes) -> Inquiry:
         helpful(votes.p)
     return asked.prepare(
         prompt,
-        schema=None if shape.schema is None else read_schema(shape.schema),
+        schema=None if shape.schema is None else read_value(shape.schema, "JSON Schema"),
         record=None if shape.record is None else imported(shape.record),
         pattern=shape.pattern,
         # Not stripped: answers have to be these words letter for letter, blanks included.
@@ -166,48 +157,19 @@ def _taped(key: str | None, tapes: Tapes) -> str | None:
     return f"judged:{tapes.into(model)}" if kind == "judged" and model else key
 
 
-def _prompt(prompt: str | None, file: str | None) -> str:
-    from mdap.core.errors import UsageError
-
-    if (prompt is None) == (file is None):
-        raise UsageError(
-            "the prompt is given twice" if prompt is not None else "there is no prompt",
-            remedy='write mdap ask "PROMPT" --model MODEL, or --file FILE in place of the prompt',
-        )
-    if file is None:
-        return str(prompt)
-    try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the prompt cannot be read from {file}: {error}", remedy="name a UTF-8 text file") from None
-
-
-def read_schema(path: Path) -> dict[str, Any]:
-    """Return the JSON Schema in a file; raises UsageError where there is none."""
-    from mdap.core.errors import RedFlag, UsageError
-    from mdap.core.strictjson import read_json
-
-    try:
-        # As strictly as replies are read: of a name that stands twice one half would be lost without a word.
-        found: dict[str, Any] = read_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RedFlag) as error:
-        raise UsageError(f"no JSON Schema can be read from {path}: {error}", remedy="name a JSON file") from None
-    return found
-
-
-def _report(answer: Answer, *, json: bool, quiet: bool) -> None:
+def _report(answer: Answer, display: Display) -> None:
     """Print the answer, alone, or all that is known of it as JSON; what qualifies it goes to standard error."""
     from mdap.cli.exits import say
     from mdap.cli.report import print_json
 
     shown = answer.to_dict()
-    if json:
+    if display.json:
         print_json(shown)
     elif answer.decided:
         value = shown["answer"]
         # A text stands as it is: quotation marks would be no part of the answer.
         print_json(value) if not isinstance(value, str) else print(value)
-    if answer.judged is not None and not quiet:
+    if answer.judged is not None and not display.quiet:
         say(f"note:  {answer.judged['model']} grouped the answers: this is no proof, and no k makes it one")
     truncated = answer.flags.get("truncated", 0)
     # Where an answer has won all the same, they did no harm.

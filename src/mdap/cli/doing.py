@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,33 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from mdap.cli.base_url import with_base_url
+from mdap.cli.branched import COMMON, ROLES, Begin, Common, Model, addressed_to, drive, file_of, paired
 from mdap.cli.executor import Executor, executor_settings
-from mdap.cli.options import (
-    USUAL_MONEY,
-    USUAL_PLACE,
-    BaseUrl,
-    Fixed,
-    Json,
-    Limits,
-    Money,
-    Place,
-    Quiet,
-    Verbose,
-    given,
-    whole,
-)
-from mdap.cli.tool_flags import NO_TOOLS, ToolFlags, with_tools
+from mdap.cli.options import UNSET, Display, Fixed, given, whole
+from mdap.cli.texts import read_text, typed_text
+from mdap.cli.tool_flags import with_tools
 
 if TYPE_CHECKING:
     from mdap.cli.planned import Onward
     from mdap.doing import Execution, Plan
-    from mdap.protocols import Journal
 
-_ROLES, _PLAN, _WORK = Group("Roles", sort_key=1), Group("Plan", sort_key=2), Group("Execution", sort_key=2)
+_PLAN, _WORK = Group("Plan", sort_key=2), Group("Execution", sort_key=2)
 _Whole = int | None
 
 
-@Parameter(name="*", group=_ROLES)
+@Parameter(name="*", group=ROLES)
 @dataclass(frozen=True, kw_only=True)
 class Planners:
     """Who plans."""
@@ -48,7 +34,7 @@ class Planners:
     plan_voting_model: Annotated[str | None, Parameter(help="Who judges proposals, in place of --model.")] = None
 
 
-@Parameter(name="*", group=_ROLES)
+@Parameter(name="*", group=ROLES)
 @dataclass(frozen=True, kw_only=True)
 class Workers:
     """Who carries out."""
@@ -111,16 +97,9 @@ class Asked:
 
 
 Prompt = Annotated[str | None, Parameter(help="What is to be done.")]
-File = Annotated[
-    str | None,
-    # A hyphen alone is standard input; cyclopts would take it for a flag that lacks its name.
-    Parameter(alias="-f", allow_leading_hyphen=True, help="File that holds the prompt; - is standard input."),
-]
-Model = Annotated[str | None, Parameter(alias="-m", group=_ROLES, help="Who plays every role without a model.")]
+File = Annotated[str | None, file_of("prompt")]
 # Made here and not in the signatures: it is one object for all calls either way, and here that can be seen.
-USUAL, NOBODY, NOBODY_ELSE, ANY_PLAN, ANY_WAY, NO_LIMITS, UNSET = (
-    Asked(), Planners(), Workers(), Planned(), Carried(), Limits(), Fixed(),
-)  # fmt: skip
+USUAL, NOBODY, NOBODY_ELSE, ANY_PLAN, ANY_WAY = Asked(), Planners(), Workers(), Planned(), Carried()
 
 
 def plan(
@@ -132,24 +111,17 @@ def plan(
     planners: Planners = NOBODY,
     asked: Asked = USUAL,
     planned: Planned = ANY_PLAN,
-    base_url: BaseUrl = None,
-    limits: Limits = NO_LIMITS,
-    money: Money = USUAL_MONEY,
+    common: Common = COMMON,
     fixed: Fixed = UNSET,
-    place: Place = USUAL_PLACE,
-    tools: ToolFlags = NO_TOOLS,
-    json: Json = False,
-    verbose: Verbose = 0,
-    quiet: Quiet = False,
 ) -> int:
     """Make a plan: steps are proposed, judged and added until judges agree that it is complete.
 
     Judges answer Yes, No with a reason, or End; reasons go into the next proposal. The plan is printed as a JSON array
     of its steps, which `mdap execute` takes. After Ctrl-C, a kill or a budget, `mdap resume` goes on.
     """
-    options = _options(asked, planners, planned, base_url=base_url, settings=_settings(limits, fixed, money, tools))
-    begin = _beginning("plan", _text(prompt, file, "plan"), model, base_url, options)
-    return _drive(begin, place, json=json, verbose=verbose, quiet=quiet)
+    options = _options(asked, planners, planned, fixed=fixed, common=common)
+    begin = _beginning("plan", typed_text(prompt, file, "prompt", "plan"), model, common.base_url, options)
+    return _drive(begin, common.display)
 
 
 def execute(
@@ -162,26 +134,19 @@ def execute(
     workers: Workers = NOBODY_ELSE,
     asked: Asked = USUAL,
     carried: Carried = ANY_WAY,
-    base_url: BaseUrl = None,
-    limits: Limits = NO_LIMITS,
-    money: Money = USUAL_MONEY,
+    common: Common = COMMON,
     fixed: Fixed = UNSET,
-    place: Place = USUAL_PLACE,
-    tools: ToolFlags = NO_TOOLS,
-    json: Json = False,
-    verbose: Verbose = 0,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out a plan, and print the final state as it is.
 
     Steps that wait for nothing are carried out at the same time. What was carried out is kept: after a refusal,
     Ctrl-C, a kill or a budget, `mdap resume` goes on from the state before the batch that was not finished.
     """
-    options = _options(asked, workers, carried, base_url=base_url, settings=_settings(limits, fixed, money, tools))
+    options = _options(asked, workers, carried, fixed=fixed, common=common)
     # As text: what is wrong with a plan is for the library to say.
-    steps = _read(plan, "the plan")
-    begin = _beginning("execute", _text(prompt, file, "execute PLAN.json --prompt"), model, base_url, options, steps)
-    return _drive(begin, place, json=json, verbose=verbose, quiet=quiet)
+    steps = read_text(plan, "the plan")
+    purpose = typed_text(prompt, file, "prompt", "execute PLAN.json --prompt")
+    return _drive(_beginning("execute", purpose, model, common.base_url, options, steps), common.display)
 
 
 def do(
@@ -195,24 +160,16 @@ def do(
     asked: Asked = USUAL,
     planned: Planned = ANY_PLAN,
     carried: Carried = ANY_WAY,
-    base_url: BaseUrl = None,
-    limits: Limits = NO_LIMITS,
-    money: Money = USUAL_MONEY,
+    common: Common = COMMON,
     fixed: Fixed = UNSET,
-    place: Place = USUAL_PLACE,
-    tools: ToolFlags = NO_TOOLS,
-    json: Json = False,
-    verbose: Verbose = 0,
-    quiet: Quiet = False,
 ) -> int:
     """Make a plan and carry it out, in one run, and print the final state as it is.
 
     It is `mdap plan`, then `mdap execute`, under one budget and one journal.
     """
-    settings = _settings(limits, fixed, money, tools)
-    options = _options(asked, planners, workers, planned, carried, base_url=base_url, settings=settings)
-    begin = _beginning("do", _text(prompt, file, "do"), model, base_url, options)
-    return _drive(begin, place, json=json, verbose=verbose, quiet=quiet)
+    options = _options(asked, planners, workers, planned, carried, fixed=fixed, common=common)
+    begin = _beginning("do", typed_text(prompt, file, "prompt", "do"), model, common.base_url, options)
+    return _drive(begin, common.display)
 
 
 def resume_doing(onward: Onward) -> int:
@@ -235,19 +192,16 @@ def resume_doing(onward: Onward) -> int:
     models = {name: model for name, model in origin["models"].items() if model is not None}
     model = onward.model or models.pop("model", None)
     # With a model that is said anew, the old one is still among them.
-    roles = {name: with_base_url(spec, onward.base_url) for name, spec in models.items() if name != "model"}
+    roles = addressed_to({name: spec for name, spec in models.items() if name != "model"}, onward.base_url)
     # In this order, since what is said anew comes before what was.
     options = {**brief, **onward.options, **roles, "run": onward.run}
     begin = _beginning(onward.kind, origin["prompt"], model, onward.base_url, options, origin["steps"])
-    return _drive(begin, onward.place, json=onward.json, verbose=onward.verbose, quiet=onward.quiet)
-
-
-_Begin = Callable[[Any, Callable[[Any], None]], Coroutine[Any, Any, Any]]
+    return _drive(begin, onward.display)
 
 
 def _beginning(
     kind: str, prompt: str, model: str | None, base_url: str | None, options: dict[str, Any], steps: Any = ()
-) -> _Begin:
+) -> Begin:
     """Return what begins, or goes on with, a run, given its journal and an observer."""
     from mdap import doing
 
@@ -273,35 +227,24 @@ def _with_executor(kind: str, model: str | None, base_url: str | None, options: 
     if found is None:
         return options
     settings = found.options(kind, models=model is None)
-    for name in [name for name in settings if name.endswith("_model")]:
-        settings[name] = with_base_url(settings[name], base_url)
+    settings |= addressed_to({name: settings[name] for name in settings if name.endswith("_model")}, base_url)
     # What was typed stands last, and so holds.
     return settings | options
 
 
-def _settings(limits: Limits, fixed: Fixed, money: Money, tools: ToolFlags) -> dict[str, Any]:
-    return {**given(limits), **given(fixed), **money.options, **tools.given}
-
-
-def _options(*flags: Any, base_url: str | None, settings: dict[str, Any]) -> dict[str, Any]:
+def _options(*flags: Any, fixed: Fixed, common: Common) -> dict[str, Any]:
     """Return what the library is told: what was typed, files read, the address put into the models of roles."""
-    from mdap.core.errors import UsageError
-
     found = {field.name: getattr(one, field.name) for one in flags for field in fields(one)}
     found = {name: value for name, value in found.items() if value is not None}
-    for name in [name for name in found if name.endswith("_model")]:
-        found[name] = with_base_url(found[name], base_url)
+    found |= addressed_to({name: found[name] for name in found if name.endswith("_model")}, common.base_url)
     if "prepend" in found:
         # Two names, for the flag is a file and the library's option what stands in it.
-        found["prepend_steps"] = _read(found.pop("prepend"), "the plan")
+        found["prepend_steps"] = read_text(found.pop("prepend"), "the plan")
     if "start" in found:
-        found["start"] = _state(_read(found["start"], "the state"), found.get("form", "text"))
-    # At the first equals sign, since a path may hold more of them.
-    pairs = [one.partition("=") for one in found.pop("template", [])]
-    for name, _, path in pairs:
-        if not path:
-            raise UsageError(f"--template {name} names no file", remedy="write --template plan=FILE")
-    return {**settings, **found, **({"templates": {name: path for name, _, path in pairs}} if pairs else {})}
+        found["start"] = _state(read_text(found["start"], "the state"), found.get("form", "text"))
+    if templates := paired(found.pop("template", None), "template", "plan", "FILE"):
+        found["templates"] = templates
+    return {**common.settings, **given(fixed), **found}
 
 
 def _state(text: str, form: str) -> Any:
@@ -316,85 +259,8 @@ def _state(text: str, form: str) -> Any:
         raise UsageError(f"the state before the first step is {error}", remedy="name a JSON file") from None
 
 
-def _text(prompt: str | None, file: str | None, command: str) -> str:
-    from mdap.core.errors import UsageError
-
-    if (prompt is None) == (file is None):
-        raise UsageError(
-            "the prompt is given twice" if prompt is not None else "there is no prompt",
-            remedy=f'write mdap {command} "PROMPT" --model MODEL, or --file FILE in place of the prompt',
-        )
-    if file == "-":
-        return sys.stdin.read()
-    return str(prompt) if file is None else _read(Path(file), "the prompt")
-
-
-def _read(path: Path, what: str) -> str:
-    from mdap.core.errors import UsageError
-
-    try:
-        # Not read_text, which makes all line ends alike: a state is what stands in the file, to the byte.
-        return path.read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{what} cannot be read from {path}: {error}", remedy="name a UTF-8 text file") from None
-
-
-def _drive(begin: _Begin, place: Place, *, json: bool, verbose: int, quiet: bool) -> int:
-    """See a run through to its end, print what it came to, and return the exit code."""
-    from mdap.cli.driving import until_stopped
-    from mdap.cli.exits import CODES, onward, say, ways_on
-    from mdap.cli.progress import Line, shown
-    from mdap.core.errors import MdapError, Rejected
-    from mdap.core.events import Progress, Started
-    from mdap.core.remedy import addressed
-    from mdap.journal import open_journal
-
-    progress, begun = Progress(), []
-
-    def _note(event: Any) -> None:
-        if type(event) is Started:
-            # Known from here on, so that whatever ends the run badly can be told with the command that goes on.
-            begun.append(event.run)
-        progress.add(event)
-
-    line = Line(progress)
-    with closing(open_journal(place.path)) as journal:
-        try:
-            with shown(line, verbose=verbose, quiet=quiet):
-                outcome = until_stopped(begin(journal, _note), line, place)
-        except asyncio.CancelledError:
-            _print_left(journal, begun, json=json)
-            say(f"interrupted; go on with `{onward(journal.head(begun[0]), place.flag)}`" if begun else "interrupted")
-            return CODES["interrupted"]
-        # An end that has a name: what was made until then is told like any other result.
-        except Rejected as error:
-            outcome = error.partial
-        except MdapError:
-            _print_left(journal, begun, json=json)
-            if begun:
-                say(f"what was decided is kept; then go on with `{onward(journal.head(begun[0]), place.flag)}`")
-            raise
-        book, head = journal.history(outcome.run).book, journal.head(outcome.run)
-        # What an earlier resume has changed is in the book.
-        settings = book.settings or head.settings
-    _report(outcome, json=json)
-    if outcome.status != "done":
-        say(f"{outcome.status}: {addressed(outcome.reason, outcome.run, place.flag)}")
-        for command in ways_on(outcome.run, book, settings, place.flag, head.tools):
-            say(f"next:  {command}")
-    code: int = CODES[outcome.status]
-    return code
-
-
-def _print_left(journal: Journal, begun: list[str], *, json: bool) -> None:
-    """Print what the journal holds of a run that came to no end."""
-    from mdap.branches import planned
-    from mdap.cli.exits import unread
-    from mdap.cli.report import print_json
-
-    if json and begun:
-        with unread(sys.stdout):
-            print_json(planned(journal, begun[0]).to_dict())
+def _drive(begin: Begin, display: Display) -> int:
+    return drive(begin, display, lambda outcome: _report(outcome, json=display.json))
 
 
 def _report(outcome: Plan | Execution, *, json: bool) -> None:

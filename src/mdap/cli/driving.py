@@ -12,11 +12,11 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from mdap.cli.exits import CODES, failed, onward, say, unread, ways_on
-from mdap.cli.options import Place
-from mdap.cli.progress import Line, shown
+from mdap.cli.options import Display, Place
+from mdap.cli.progress import Line, OfRun, shown
 from mdap.cli.report import hints, print_json, print_result
 from mdap.cli.stored import read
-from mdap.core.errors import MdapError
+from mdap.core.errors import MdapError, Rejected
 from mdap.core.events import Event, Progress, Started
 from mdap.core.remedy import addressed
 from mdap.journal import open_journal
@@ -28,19 +28,10 @@ CLEAR_LINE = "\r\x1b[2K"
 Start = Callable[[Journal, list[Callable[[Event], None]]], Coroutine[Any, Any, Result]]
 
 
-def drive(
-    start: Start,
-    place: Place,
-    *,
-    json: bool,
-    verbose: int,
-    quiet: bool,
-    report: Callable[[Result], None] | None = None,
-    note: str = "",
-) -> int:
+def drive(start: Start, display: Display, *, report: Callable[[Result], None] | None = None, note: str = "") -> int:
     """Open the journal, see a run through to its end, print what it came to, and return the exit code.
 
-    `start` is given the journal and the observers. With `json` standard output holds one object whenever a run began,
+    `start` is given the journal and the observers. For JSON standard output holds one object whenever a run began,
     also when it ended in an error or was interrupted. `report`, if given, prints a result in place of all that. `note`
     is what a person should know once the run has begun.
     """
@@ -52,33 +43,73 @@ def drive(
         if type(event) is Started:
             begun.append(event.run)
             # Not before: about a command that cannot be run there is nothing else to be said.
-            if note and not quiet:
+            if note and not display.quiet:
                 # In place of the progress line, which is drawn anew below.
                 say(f"{CLEAR_LINE if sys.stderr.isatty() else ''}note:  {note}")
 
     # Every event has its price: without a line to draw, the first is all that anybody wants to know of.
     _note.once = True  # type: ignore[attr-defined]
-    observers: list[Callable[[Any], None]] = [_note] if quiet or not sys.stderr.isatty() else [_note, progress.add]
+    observers: list[Callable[[Any], None]] = (
+        [_note] if display.quiet or not sys.stderr.isatty() else [_note, progress.add]
+    )
     line = Line(progress)
-    with closing(open_journal(place.path)) as journal:
+    with closing(open_journal(display.path)) as journal:
         try:
-            with shown(line, verbose=verbose, quiet=quiet):
-                result = until_stopped(start(journal, observers), line, place)
+            with shown(line, verbose=display.verbose, quiet=display.quiet):
+                result = until_stopped(start(journal, observers), line, display)
         except asyncio.CancelledError:
-            return _interrupted(journal, begun, place, json=json)
+            return _interrupted(journal, begun, display)
         except MdapError as error:
             # Without a run nothing is to be gone on with: an error like that of any command.
             if not begun:
                 raise
-            return _broken(journal, begun[0], error, place, json=json, verbose=verbose)
+            return _broken(journal, begun[0], error, display)
         with unread(sys.stdout):
             if report is not None:
                 report(result)
-            elif json:
+            elif display.json:
                 print_json(result.to_dict())
             else:
                 print_result(result)
-        return _ended(result, place, quiet=quiet or report is not None)
+        return _ended(result, display, quiet=display.quiet or report is not None)
+
+
+def watched(
+    work: Coroutine[Any, Any, T],
+    journal: Journal,
+    progress: OfRun,
+    display: Display,
+    *,
+    unit: str = "step",
+    left: Callable[[Journal, str], None] | None = None,
+) -> T | None:
+    """Return what a run came to, seen through to its end under a progress line; None if it was interrupted.
+
+    How to go on is said then, and before any other error that ended it is raised. `left` prints what the journal holds
+    of a run that came to no end.
+    """
+    line = Line(progress, unit=unit)
+    try:
+        with shown(line, verbose=display.verbose, quiet=display.quiet):
+            return until_stopped(work, line, display)
+    # An end that has a name: what was made until then is told like any other result.
+    except Rejected as error:
+        partial: T = error.partial
+        return partial
+    except asyncio.CancelledError:
+        if left is not None and progress.run:
+            left(journal, progress.run)
+        way = f"; go on with `{onward(journal.head(progress.run), display.flag)}`" if progress.run else ""
+        say(f"interrupted{way}")
+        return None
+    except MdapError as error:
+        if progress.run:
+            if left is not None:
+                left(journal, progress.run)
+            # Whoever raised it could not know which run it was.
+            error.remedy = addressed(error.remedy, progress.run)
+            say(f"what was decided is kept; then go on with `{onward(journal.head(progress.run), display.flag)}`")
+        raise
 
 
 def until_stopped(work: Coroutine[Any, Any, T], line: Line, place: Place) -> T:
@@ -122,31 +153,28 @@ def _ended(result: Result, place: Place, *, quiet: bool) -> int:
         say(_durable(result.book.steps, result.head.total))
     for hint in hints(result, place.flag) if not quiet else ():
         say(f"note:  {hint}")
-    # The settings in force: a resume that changed some has written its own into the book.
-    for command in ways_on(
-        result.run, result.book, result.book.settings or result.head.settings, place.flag, result.head.tools
-    ):
+    for command in ways_on(result.head, result.book, place.flag):
         say(f"next:  {command}")
     return CODES[result.status]
 
 
-def _interrupted(journal: Journal, begun: list[str], place: Place, *, json: bool) -> int:
+def _interrupted(journal: Journal, begun: list[str], display: Display) -> int:
     if not begun:
         say("interrupted before the run began")
         return CODES["interrupted"]
     run = begun[0]
     history = journal.history(run)
-    _print_left(journal, run, json=json)
+    _print_left(journal, run, json=display.json)
     durable = _durable(history.book.steps, history.head.total)
-    say(f"interrupted: {durable}; go on with `{onward(history.head, place.flag)}`")
+    say(f"interrupted: {durable}; go on with `{onward(history.head, display.flag)}`")
     return CODES["interrupted"]
 
 
-def _broken(journal: Journal, run: str, error: MdapError, place: Place, *, json: bool, verbose: int) -> int:
+def _broken(journal: Journal, run: str, error: MdapError, display: Display) -> int:
     history = journal.history(run)
-    _print_left(journal, run, json=json)
-    code = failed(error, verbose=verbose > 0, run=run, flag=place.flag)
-    say(f"{_durable(history.book.steps, history.head.total)}; then go on with `{onward(history.head, place.flag)}`")
+    _print_left(journal, run, json=display.json)
+    code = failed(error, verbose=display.verbose > 0, run=run, flag=display.flag)
+    say(f"{_durable(history.book.steps, history.head.total)}; then go on with `{onward(history.head, display.flag)}`")
     return code
 
 

@@ -27,9 +27,10 @@ def executor_settings(file: Path | None, *, is_used: bool) -> ExecutorSettings |
     stand in for a model (`is_used`). Raises UsageError for a file that cannot be read, or holds no such settings.
     """
     from mdap.cli.exits import say
+    from mdap.cli.texts import read_text
     from mdap.planning.executor_settings import from_environment, from_file
 
-    found = from_environment(os.environ) if file is None else from_file(_read(file))
+    found = from_environment(os.environ) if file is None else from_file(read_text(file, "the settings"))
     if found is None:
         return None
     for variable, key in found.keys.items():
@@ -38,12 +39,3 @@ def executor_settings(file: Path | None, *, is_used: bool) -> ExecutorSettings |
     for name in unused if file is not None or is_used else ():
         say(f"note:  not used: {name}")
     return found
-
-
-def _read(path: Path) -> str:
-    from mdap.core.errors import UsageError
-
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the settings cannot be read from {path}: {error}", remedy="name a UTF-8 text file") from None

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, TextIO
@@ -85,29 +85,39 @@ def onward(head: RunHead, flag: str) -> str:
     return f"mdap resume {head.id}{head.tools}{flag}"
 
 
-def ways_on(run: str, book: Book, settings: Mapping[str, Any], flag: str = "", tools: str = "") -> list[str]:
+def say_ways_on(head: RunHead, book: Book, flag: str) -> None:
+    """Say why a run is not done, and what to type next; nothing of one that is, or that another process drives."""
+    if book.status in ("done", "running"):
+        return
+    say(f"{book.status}: {addressed(book.reason, head.id, flag)}")
+    for command in ways_on(head, book, flag):
+        say(f"next:  {command}")
+
+
+def ways_on(head: RunHead, book: Book, flag: str = "") -> list[str]:
     """Return the commands that go on from where a run ended, the likeliest first; none if it is done.
 
-    `settings` are those in force; `flag` names the journal where it is not the default one, and `tools` those that a
-    run needs again: see `RunHead.tools`.
+    `flag` names the journal where it is not the default one.
     """
     if book.status == "done":
         return []
-    reason = book.reason
+    run, reason = head.id, book.reason
     # A refusal names the cap to be raised, and how far; the settings do not know of it.
     named = _RAISING.findall(addressed(reason, run, flag))
     if named:
-        return [f"{command}{tools}" for command in named]
+        return [f"{command}{head.tools}" for command in named]
     # The reason of an undecided run begins with its step.
     step = re.match(r"step (\d+)", reason)
     looks = [f"mdap show {run} --step {step[1]}{flag}"] if book.status == "undecided" and step else []
     # What the run was stopped by, as its reason names it; a limit that nobody had set is doubled from where it was met.
     raised = next((name for name in re.findall(r"--([a-z-]+)", reason) if name.replace("-", "_") in CHANGEABLE), None)
+    # Those in force: what an earlier resume has changed is in the book, and told the same twice nobody would get on.
+    settings = book.settings or head.settings
     now = settings.get(raised.replace("-", "_")) if raised else None
     now = book.steps if raised == "max-steps" and now is None else now
     # A switch is given by its name alone.
     larger = "" if now is None else f" --{raised}" if isinstance(now, bool) else f" --{raised} {_doubled(now)}"
-    return [*looks, f"mdap resume {run}{larger}{tools}{flag}"]
+    return [*looks, f"mdap resume {run}{larger}{head.tools}{flag}"]
 
 
 def _doubled(now: Any) -> str:

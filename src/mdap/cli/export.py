@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-
-from mdap.cli.options import OUTPUT, USUAL_PLACE, Place
+from mdap.cli.options import USUAL_PLACE, Place, RunId, ToFile
 
 
 def export(
-    run: Annotated[str, Parameter(help="Id of the run, or a beginning of it that no other run has.")],
+    run: RunId,
     /,
     *,
-    output: Annotated[Path | None, Parameter(alias="-o", group=OUTPUT, help="File to write [default: stdout]")] = None,
+    output: ToFile = None,
     place: Place = USUAL_PLACE,
 ) -> int:
     """Write the decisions of a run as JSON Lines; equal runs give equal bytes.

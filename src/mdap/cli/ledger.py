@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from mdap.cli.options import USUAL_PLACE, Json, Place
+from mdap.cli.options import USUAL_PLACE, Json, Place, RunId
 
 if TYPE_CHECKING:
     from mdap.core.records import Attempt
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def ledger(
-    run: Annotated[str, Parameter(help="Id of the run, or a beginning of it that no other run has.")],
+    run: RunId,
     /,
     *,
     log: Annotated[Path | None, Parameter(help="File of `mdap serve --log`: hold the ledger against it.")] = None,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,28 +12,25 @@ from cyclopts import Group, Parameter
 
 from mdap.cli.ask import ANY_TEXT, Shape
 from mdap.cli.options import (
-    OUTPUT,
     UNCHANGED,
     UNSET,
+    USUAL_DISPLAY,
     USUAL_MONEY,
-    USUAL_PLACE,
     BaseUrl,
     CalibrationFile,
     Changeable,
+    Display,
     Fixed,
-    Json,
     K,
     Money,
     Place,
-    Quiet,
-    Verbose,
+    ToFile,
     given,
 )
 from mdap.cli.tapes import NO_TAPES, Tapes
 from mdap.cli.tool_flags import NO_TOOLS, ToolFlags, with_tools
 
 if TYPE_CHECKING:
-    from mdap.cli.map_report import RowProgress
     from mdap.core.history import RunHead
     from mdap.engine.rows import Row
     from mdap.protocols import Journal
@@ -77,7 +73,7 @@ def map(
             help="Go on with the newest map of this file: its undecided and failed rows alone are asked.",
         ),
     ] = False,
-    output: Annotated[Path | None, Parameter(alias="-o", group=OUTPUT, help="File to write [default: stdout]")] = None,
+    output: ToFile = None,
     k: K = None,
     rule: Annotated[str | None, Parameter(help="When a step is decided.")] = None,
     calibration: CalibrationFile = None,
@@ -85,12 +81,9 @@ def map(
     changeable: Changeable = UNCHANGED,
     money: Money = USUAL_MONEY,
     fixed: Fixed = UNSET,
-    place: Place = USUAL_PLACE,
+    display: Display = USUAL_DISPLAY,
     tapes: Tapes = NO_TAPES,
     tools: ToolFlags = NO_TOOLS,
-    json: Json = False,
-    verbose: Verbose = 0,
-    quiet: Quiet = False,
 ) -> int:
     """Take many rows, one short task each, through one run: rows in, rows out, in order.
 
@@ -106,17 +99,7 @@ def map(
     origin = {name: None if value is None else str(value) for name, value in words.items()}
     asked = {"k": k, "rule": rule, "calibration": calibration, **money.options, **given(changeable), **given(fixed)}
     asked |= tools.given
-    return _drive(
-        origin,
-        with_base_url(model, base_url),
-        asked,
-        place,
-        tapes,
-        again=retry_failed,
-        json=json,
-        verbose=verbose,
-        quiet=quiet,
-    )
+    return _drive(origin, with_base_url(model, base_url), asked, display, tapes, again=retry_failed)
 
 
 def is_map(run: str, place: Place) -> bool:
@@ -133,36 +116,23 @@ def resume_map(
     model: str | None,
     base_url: str | None,
     asked: dict[str, Any],
-    place: Place,
+    display: Display,
     tapes: Tapes = NO_TAPES,
     *,
     again: bool,
-    json: bool,
-    verbose: int,
-    quiet: bool,
 ) -> int:
     """Go on with a map; `asked` is what is said anew. Return the exit code."""
     from mdap.cli.base_url import with_base_url
     from mdap.cli.stored import opened
 
-    with opened(place) as journal:
+    with opened(display) as journal:
         head = journal.head(run)
     if "context" in asked:
         from mdap.core.errors import UsageError
 
         raise UsageError(f"{head.id} is a map, whose rows have a prompt each", remedy="leave --context out")
-    return _drive(
-        origin_of(head),
-        with_base_url(model or head.model, base_url),
-        asked,
-        place,
-        tapes,
-        run=head.id,
-        again=again,
-        json=json,
-        verbose=verbose,
-        quiet=quiet,
-    )
+    chosen = with_base_url(model or head.model, base_url)
+    return _drive(origin_of(head), chosen, asked, display, tapes, run=head.id, again=again)
 
 
 def origin_of(head: RunHead) -> dict[str, Any]:
@@ -217,20 +187,16 @@ class OfLines:
 
 
 def _prompts(origin: dict[str, Any]) -> Any:
-    from mdap.cli.ask import read_schema
-    from mdap.core.errors import UsageError
+    from mdap.cli.texts import read_text, read_value
     from mdap.prompts import Prompts
     from mdap.tasks.question import imported
 
     text = origin["prompt"]
     if text is None:
-        try:
-            text = Path(origin["prompt_file"]).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"the prompt cannot be read: {error}", remedy="name a UTF-8 text file") from None
+        text = read_text(Path(origin["prompt_file"]), "the prompt")
     return Prompts(
         text,
-        schema=None if origin["schema"] is None else read_schema(Path(origin["schema"])),
+        schema=None if origin["schema"] is None else read_value(Path(origin["schema"]), "JSON Schema"),
         record=None if origin["record"] is None else imported(origin["record"]),
         pattern=origin["pattern"],
         one_of=None if origin["one_of"] is None else origin["one_of"].split(","),
@@ -265,28 +231,26 @@ def _drive(
     origin: dict[str, Any],
     model: str,
     asked: dict[str, Any],
-    place: Place,
+    display: Display,
     tapes: Tapes,
     *,
     run: str | None = None,
     again: bool = False,
-    json: bool,
-    verbose: int,
-    quiet: bool,
 ) -> int:
     """See a map through to its end, say what it came to, and return the exit code."""
     from mdap import mapping
+    from mdap.cli.driving import watched
     from mdap.cli.exits import CODES
     from mdap.cli.map_report import RowProgress, report
     from mdap.core.errors import UsageError
     from mdap.journal import open_journal
 
-    if json and origin["output"] is None:
+    if display.json and origin["output"] is None:
         raise UsageError("--json prints figures, and standard output has the rows", remedy="name an --output")
     # Before the journal is opened: what is wrong with the rows leaves nothing behind.
     factory, lines = factory_of(origin), Lines(Path(origin["file"]))
     progress = RowProgress()
-    with closing(open_journal(place.path)) as journal:
+    with closing(open_journal(display.path)) as journal:
         # A resume names its map; the command that begins one has to look for it.
         if again and run is None:
             run = _newest(journal.heads(), origin, model)
@@ -294,11 +258,11 @@ def _drive(
         told = {"journal": journal, "output": origin["output"] or _print, "run": run, "retry_failed": again}
         told |= {"on_event": progress.add, "origin": origin, **asked}
         work = with_tools(told, lambda asked: mapping.map(factory, lines, tapes.into(model), **asked))
-        result = _watched(work, journal, progress, place, verbose=verbose, quiet=quiet)
+        result = watched(work, journal, progress, display, unit="row")
         if result is None:
             return CODES["interrupted"]
-        ways = _ways_on(journal, result, place)
-    report(result, place, ways, json=json, quiet=quiet)
+        ways = _ways_on(journal, result, display)
+    report(result, display, ways)
     return CODES[result.status]
 
 
@@ -312,42 +276,7 @@ def _ways_on(journal: Journal, result: Mapped, place: Place) -> list[str]:
     if result.status in ("undecided", "error"):
         # A plain resume would find nothing left to ask.
         return [onward(head, f" --retry-failed{place.flag}")]
-    return ways_on(head.id, book, book.settings or head.settings, place.flag, head.tools)
-
-
-def _watched(
-    work: Coroutine[Any, Any, Mapped],
-    journal: Journal,
-    progress: RowProgress,
-    place: Place,
-    *,
-    verbose: int,
-    quiet: bool,
-) -> Mapped | None:
-    """Return what the map came to, seen through to its end under a progress line; None if it was interrupted."""
-    from mdap.cli.driving import until_stopped
-    from mdap.cli.exits import onward, say
-    from mdap.cli.progress import Line, shown
-    from mdap.core.errors import MdapError
-    from mdap.core.remedy import addressed
-
-    line = Line(progress, unit="row")
-    try:
-        with shown(line, verbose=verbose, quiet=quiet):
-            return until_stopped(work, line, place)
-    except asyncio.CancelledError:
-        say(
-            f"interrupted; go on with `{onward(journal.head(progress.run), place.flag)}`"
-            if progress.run
-            else "interrupted"
-        )
-        return None
-    except MdapError as error:
-        if progress.run:
-            # Whoever raised it could not know which run it was.
-            error.remedy = addressed(error.remedy, progress.run)
-            say(f"what was decided is kept; then go on with `{onward(journal.head(progress.run), place.flag)}`")
-        raise
+    return ways_on(head, book, place.flag)
 
 
 def _print(row: Row) -> None:

@@ -6,21 +6,20 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mdap.cli.exits import say
+from mdap.cli.progress import OfRun
 from mdap.cli.report import listed_acts, pairs, plain_console, print_json, told_act
-from mdap.core.events import Event, Progress, RowSettled, Started, StepDecided
+from mdap.core.events import Event, RowSettled, StepDecided
 from mdap.core.remedy import addressed
 
 if TYPE_CHECKING:
-    from mdap.cli.options import Place
+    from mdap.cli.options import Display, Place
     from mdap.core.history import RunHead
     from mdap.protocols import Journal
     from mdap.rowio import Mapped
 
 
-class RowProgress(Progress):
-    """The progress of a map: what counts as a step is a row. `run` is its id, empty before it began."""
-
-    run: str = ""
+class RowProgress(OfRun):
+    """The progress of a map: what counts as a step is a row."""
 
     def add(self, event: Event) -> None:
         """Fold one event in."""
@@ -33,24 +32,22 @@ class RowProgress(Progress):
             self.contested += event.decision.contested
         else:
             super().add(event)
-            if isinstance(event, Started):
-                self.run = event.run
 
 
-def report(result: Mapped, place: Place, ways: Sequence[str], *, json: bool, quiet: bool) -> None:
+def report(result: Mapped, display: Display, ways: Sequence[str]) -> None:
     """Print what a map came to: as JSON, or for a person on standard error, where no row of the output can be.
 
     `ways` are the commands that go on with it; none where it is done.
     """
-    if json:
+    if display.json:
         print_json(result.to_dict())
-    elif not quiet:
+    elif not display.quiet:
         say(f"{result.run}: {result.status}, {told(result)}, {result.votes:,} votes, {result.seconds:,.2f} s")
     # Of other ends the rows themselves say why.
     if result.status in ("budget", "stopped"):
-        say(f"{result.status}: {addressed(result.reason, result.run, place.flag)}")
+        say(f"{result.status}: {addressed(result.reason, result.run, display.flag)}")
     if result.counts.get("undecided"):
-        say(f"next:  mdap inbox{place.flag}")
+        say(f"next:  mdap inbox{display.flag}")
     for command in ways:
         say(f"next:  {command}")
 

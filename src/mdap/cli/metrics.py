@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from mdap.cli.options import USUAL_PLACE, Json, Place
+from mdap.cli.options import USUAL_PLACE, Json, Place, RunId
 
 if TYPE_CHECKING:
     from mdap.core.metrics import FlagMetrics, RunMetrics
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def metrics(
-    run: Annotated[str, Parameter(help="Id of the run, or a beginning of it that no other run has.")],
+    run: RunId,
     /,
     *,
     steps: Annotated[

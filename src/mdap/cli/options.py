@@ -207,6 +207,16 @@ class Fixed(Draws):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class OfAgent(Fixed):
+    """The settings of draws that a task which is divided has a use for."""
+
+    # Not parsed, and so not shown: candidates are collected, all of them, and judges weigh none.
+    hedge: Annotated[int | None, Parameter(parse=False)] = None
+    confidence: Annotated[None, Parameter(parse=False)] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class OfChain(Changeable):
     """The settings that a resume of one task, whose prompts may grow, may change; None: not given."""
 
@@ -254,6 +264,7 @@ class Refusals:
 AS_BEFORE = Refusals()
 UNCHANGED_CHAIN = OfChain()
 UNCHANGED, UNSET, USUAL_DRAWS, USUAL_MONEY = Changeable(), Fixed(), Draws(), Money()
+NO_LIMITS, OF_AGENT = Limits(), OfAgent()
 
 
 def given(flags: Changeable | Draws) -> dict[str, Any]:
@@ -316,6 +327,8 @@ Verbose = Annotated[
         alias="-v", count=True, group=OUTPUT, show_default=False, help="Log flags and retries; -vv: decisions, too."
     ),
 ]
+RunId = Annotated[str, Parameter(help="Id of the run, or a beginning of it that no other run has.")]
+ToFile = Annotated[Path | None, Parameter(alias="-o", group=OUTPUT, help="File to write [default: stdout]")]
 CalibrationFile = Annotated[
     Path | None,
     Parameter(help="File of `mdap calibrate --output`: gives k if none is given; warns when the run drifts from it."),
@@ -327,3 +340,16 @@ ProbeFile = Annotated[
 BaseUrl = Annotated[
     str | None, Parameter(help="Address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1")
 ]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Display(Place):
+    """Which journal is meant, and what is shown of a run that it goes into."""
+
+    json: Json = False
+    verbose: Verbose = 0
+    quiet: Quiet = False
+
+
+USUAL_DISPLAY = Display()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mdap.cli.options import Place
+from mdap.cli.options import Display, Place
 
 if TYPE_CHECKING:
     from mdap.branches import BranchStep, OpenStep, Planned
@@ -31,13 +31,10 @@ class Onward:
     run: str
     kind: str
     origin: dict[str, Any]
-    place: Place
+    display: Display
     options: dict[str, Any]
     model: str | None
     base_url: str | None
-    json: bool
-    verbose: int
-    quiet: bool
 
 
 def is_planned(run: str, place: Place) -> bool:
@@ -51,21 +48,18 @@ def is_planned(run: str, place: Place) -> bool:
 
 def resume_planned(
     run: str,
-    place: Place,
     options: dict[str, Any],
+    display: Display,
     *,
     model: str | None,
     base_url: str | None,
-    json: bool,
-    verbose: int,
-    quiet: bool,
 ) -> int:
     """Go on with a run of branches, and return the exit code; raises UsageError for one that a program began."""
     from mdap.cli.stored import opened
     from mdap.core.errors import UsageError
     from mdap.planned import origin_of
 
-    with opened(place) as journal:
+    with opened(display) as journal:
         head = journal.head(run)
         kind, origin = origin_of(journal, head.id)
     if kind not in RESUMERS:
@@ -81,13 +75,10 @@ def resume_planned(
             run=head.id,
             kind=kind,
             origin=origin,
-            place=place,
+            display=display,
             options=options,
             model=model,
             base_url=base_url,
-            json=json,
-            verbose=verbose,
-            quiet=quiet,
         )
     )
     return code
@@ -99,10 +90,9 @@ def show_planned(run: str, step: int | None, row: int | None, place: Place, *, j
     `step` and `row` choose steps, of which then all recorded samples are printed.
     """
     from mdap.branches import open_steps, planned, samples_of, steps_of
-    from mdap.cli.exits import say, ways_on
+    from mdap.cli.exits import say_ways_on
     from mdap.cli.stored import opened
     from mdap.core.errors import UsageError
-    from mdap.core.remedy import addressed
     from mdap.result import standing
     from mdap.rowio import is_planned
 
@@ -132,10 +122,7 @@ def show_planned(run: str, step: int | None, row: int | None, place: Place, *, j
         _print_json(result, decided, left, samples, acts)
     else:
         _print(result, decided, left, samples, acts)
-        if result.status not in ("done", "running"):
-            say(f"{result.status}: {addressed(result.reason, result.run, place.flag)}")
-            for command in ways_on(head.id, book, book.settings or head.settings, place.flag, head.tools):
-                say(f"next:  {command}")
+        say_ways_on(head, book, place.flag)
     return True
 
 

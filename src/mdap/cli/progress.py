@@ -13,11 +13,24 @@ from rich.live import Live
 from rich.logging import RichHandler
 from rich.text import Text
 
-from mdap.core.events import Progress
+from mdap.core.events import Event, Progress, Started
 
 REFRESHES = 8  # a second: a redraw takes a third of a millisecond, so the line costs a run 0.3%
 WINDOW_S = 5.0  # over which the speed is taken
 _BAR_FROM = 100  # columns; below it the words are short and the bar is left out
+
+
+class OfRun(Progress):
+    """The progress of a run, and its id: empty until it has begun."""
+
+    run: str = ""
+
+    def add(self, event: Event) -> None:
+        """Fold one event in."""
+        super().add(event)
+        if isinstance(event, Started):
+            # Known from here on, so that whatever ends the run badly can be told with the command that goes on.
+            self.run = event.run
 
 
 class Line:

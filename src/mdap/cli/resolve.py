@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mdap.cli.options import USUAL_PLACE, Place, whole
+from mdap.cli.options import USUAL_PLACE, Place, RunId, whole
+from mdap.cli.texts import read_value
 
 if TYPE_CHECKING:
     from mdap.core.records import Move
@@ -54,7 +54,7 @@ NO_WORD = Word()
 
 
 def resolve(
-    run: Annotated[str, Parameter(help="Id of the run, or a beginning of it that no other run has.")],
+    run: RunId,
     step: Annotated[int, Parameter(help="Step that waits, as `mdap inbox` shows it.", converter=whole)],
     /,
     *,
@@ -92,7 +92,7 @@ def resolve(
             skip=word.skip,
             retry=word.retry,
             # ABSENT and not None, for a tool may have returned null.
-            outcome=ABSENT if word.outcome is None else _read(word.outcome),
+            outcome=ABSENT if word.outcome is None else read_value(Path(word.outcome), or_stdin=True),
             # Only an answer of one's own has yet to be checked; candidates were when they were votes.
             view=None if move is None else _view(journal, head.id, row),
         )
@@ -102,21 +102,11 @@ def resolve(
     return 0
 
 
-def _read(file: str) -> Any:
-    from mdap.core.errors import RedFlag, UsageError
-    from mdap.core.strictjson import read_json
-
-    try:
-        return read_json(sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RedFlag) as error:
-        raise UsageError(f"no JSON can be read from {file}: {error}", remedy="name a JSON file") from None
-
-
 def _move(file: str) -> Move:
     from mdap.core.errors import UsageError
     from mdap.core.records import ABSENT, Move
 
-    read = _read(file)
+    read = read_value(Path(file), or_stdin=True)
     if not isinstance(read, dict) or "action" not in read or not read.keys() <= {"action", "next_state"}:
         raise UsageError(f"{file} holds no move", remedy='write {"action": ..., "next_state": ...}')
     # Left out, the task computes it; null would be a state.

@@ -13,20 +13,18 @@ from mdap.cli.options import (
     RULE,
     UNCHANGED_CHAIN,
     UNSET,
+    USUAL_DISPLAY,
     USUAL_MONEY,
-    USUAL_PLACE,
     BaseUrl,
     CalibrationFile,
+    Display,
     Fixed,
-    Json,
     K,
     Money,
     OfChain,
-    Place,
     ProbeFile,
-    Quiet,
     Refusals,
-    Verbose,
+    RunId,
     given,
 )
 from mdap.cli.tapes import NO_TAPES, Tapes
@@ -64,12 +62,9 @@ def run(
     changeable: OfChain = UNCHANGED_CHAIN,
     money: Money = USUAL_MONEY,
     fixed: Fixed = UNSET,
-    place: Place = USUAL_PLACE,
+    display: Display = USUAL_DISPLAY,
     tapes: Tapes = NO_TAPES,
     tools: ToolFlags = NO_TOOLS,
-    json: Json = False,
-    verbose: Verbose = 0,
-    quiet: Quiet = False,
 ) -> int:
     """Take a task from its start to its end.
 
@@ -90,10 +85,7 @@ def run(
             {**options, "journal": journal, "on_event": observers},
             lambda told: api.run(task, chosen, k=k, rule=rule, calibration=calibration, **told),
         ),
-        place,
-        json=json,
-        verbose=verbose,
-        quiet=quiet,
+        display,
         # Named without a cassette: the command is about calls that are yet to be made.
         note=_assumed(task, with_base_url(model, base_url))
         if k is None and rule is None and calibration is None
@@ -114,7 +106,7 @@ def _assumed(task: str, model: str) -> str:
 
 
 def resume(
-    run: Annotated[str, Parameter(help="Id of the run, or a beginning of it that no other run has.")],
+    run: RunId,
     /,
     *,
     accept_changes: AcceptChanges = False,
@@ -126,12 +118,9 @@ def resume(
     base_url: BaseUrl = None,
     changeable: OfChain = UNCHANGED_CHAIN,
     money: Money = USUAL_MONEY,
-    place: Place = USUAL_PLACE,
+    display: Display = USUAL_DISPLAY,
     tapes: Tapes = NO_TAPES,
     tools: ToolFlags = NO_TOOLS,
-    json: Json = False,
-    verbose: Verbose = 0,
-    quiet: Quiet = False,
 ) -> int:
     """Go on with a run where its journal ends; a decided step is never asked again.
 
@@ -143,30 +132,25 @@ def resume(
     from mdap.cli.planned import is_planned, resume_planned
     from mdap.cli.stored import existing
 
-    existing(place)
+    existing(display)
     settings = {**given(changeable), **money.options, **tools.given}
     of_chains = {"--accept-changes": accept_changes, "--probe": probe}
     of_maps = {"--retry-failed": retry_failed}
     of_both = {"--calibration": calibration, "--record-http": tapes.record_http, "--replay-http": tapes.replay_http}
     of_plans = {f"--{name}": True for name in refusals.given}
-    if is_map(run, place):
+    if is_map(run, display):
         _refuse(run, "a map", of_chains | of_plans)
         settings |= {"calibration": calibration} if calibration is not None else {}
-        return resume_map(
-            run, model, base_url, settings, place, tapes, again=retry_failed, json=json, verbose=verbose, quiet=quiet
-        )
-    if is_planned(run, place):
+        return resume_map(run, model, base_url, settings, display, tapes, again=retry_failed)
+    if is_planned(run, display):
         _refuse(run, "made of branches", of_chains | of_maps | of_both)
         settings |= refusals.given
-        return resume_planned(
-            run, place, settings, model=model, base_url=base_url, json=json, verbose=verbose, quiet=quiet
-        )
+        return resume_planned(run, settings, display, model=model, base_url=base_url)
     _refuse(run, "no plan, and nothing is refused in it", of_plans)
     _refuse(run, "no map, and has no rows", of_maps)
     settings |= {"calibration": calibration, "probe": probe, "accept_changes": accept_changes}
 
-    begin = _going_on(run, model, base_url, tapes, settings)
-    return drive(begin, place, json=json, verbose=verbose, quiet=quiet)
+    return drive(_going_on(run, model, base_url, tapes, settings), display)
 
 
 def _going_on(

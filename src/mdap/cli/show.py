@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mdap.cli.options import USUAL_PLACE, Json, Place, whole
+from mdap.cli.options import USUAL_PLACE, Json, Place, RunId, whole
 
 if TYPE_CHECKING:
-    from mdap.result import Result
     from mdap.stepview import Stored
 
 
 def show(
-    run: Annotated[str, Parameter(help="Id of the run, or a beginning of it that no other run has.")],
+    run: RunId,
     /,
     *,
     step: Annotated[int | None, Parameter(help="Step to look at; the first one is 0.", converter=whole)] = None,
@@ -27,6 +26,7 @@ def show(
     That is the state, what was asked, the ballot, and every recorded sample with its text, its vote or why it was
     flagged. Samples of contested and undecided steps are recorded; --record samples, at the start, records all.
     """
+    from mdap.cli.exits import say_ways_on
     from mdap.cli.map_report import show_map
     from mdap.cli.planned import show_planned
     from mdap.cli.report import print_json, print_result, print_step
@@ -50,22 +50,8 @@ def show(
             print_json(stored.result.to_dict())
         else:
             print_result(stored.result, [done for _, done in done_about(stored)])
-            _say_ways_on(stored.result, place)
+            say_ways_on(stored.result.head, stored.result.book, place.flag)
     return 0
-
-
-def _say_ways_on(result: Result, place: Place) -> None:
-    from mdap.cli.exits import say, ways_on
-    from mdap.core.remedy import addressed
-
-    # One that is running is in the hands of another process.
-    if result.status in ("done", "running"):
-        return
-    say(f"{result.status}: {addressed(result.reason, result.run, place.flag)}")
-    for command in ways_on(
-        result.run, result.book, result.book.settings or result.head.settings, place.flag, result.head.tools
-    ):
-        say(f"next:  {command}")
 
 
 def done_about(stored: Stored) -> list[tuple[int, str]]:

@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import closing
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from mdap.cli.ask import ANY_TEXT, Shape, read_schema
+from mdap.cli.ask import ANY_TEXT, Shape
 from mdap.cli.base_url import with_base_url
-from mdap.cli.options import (
-    USUAL_MONEY,
-    USUAL_PLACE,
-    BaseUrl,
-    Fixed,
-    Json,
-    Limits,
-    Money,
-    Place,
-    Quiet,
-    Verbose,
-    given,
-    whole,
-)
-from mdap.cli.tool_flags import NO_TOOLS, Served, ToolFlags, with_tools
+from mdap.cli.branched import COMMON, ROLES, Begin, Common, Model, addressed_to, drive, file_of, paired
+from mdap.cli.options import OF_AGENT, Display, OfAgent, given, whole
+from mdap.cli.texts import read_value, typed_text
+from mdap.cli.tool_flags import Served, with_tools
 
 if TYPE_CHECKING:
     from mdap.agent_result import AgentResult
     from mdap.cli.planned import Onward
     from mdap.core.formats import Format
 
-_ROLES, _DIVISION, _VOTES = Group("Roles", sort_key=1), Group("Division", sort_key=2), Group("Votes", sort_key=3)
+_DIVISION, _VOTES = Group("Division", sort_key=2), Group("Votes", sort_key=3)
 _Whole = int | None
-_Begin = Callable[[Any, Callable[[Any], None]], Coroutine[Any, Any, Any]]
 
 
-@Parameter(name="*", group=_ROLES)
+@Parameter(name="*", group=ROLES)
 @dataclass(frozen=True, kw_only=True)
 class Cast:
     """Who plays which role, and what all of them are told."""
@@ -113,12 +99,8 @@ RECORDED = ("samples", "contested", "none")
 Task = Annotated[
     str | None, Parameter(help="What is to be solved: words, or a task that is a problem, such as multiplication:5.")
 ]
-File = Annotated[
-    # A hyphen alone is standard input; cyclopts would take it for a flag that lacks its name.
-    str | None, Parameter(alias="-f", allow_leading_hyphen=True, help="File that holds the task; - is standard input.")
-]
-Model = Annotated[str | None, Parameter(alias="-m", group=_ROLES, help="Who plays every role without a model.")]
-NOBODY, USUAL_DIVISION, USUAL_JUDGES, NO_LIMITS, UNSET = Cast(), Dividing(), Judging(), Limits(), Fixed()
+File = Annotated[str | None, file_of("task")]
+NOBODY, USUAL_DIVISION, USUAL_JUDGES = Cast(), Dividing(), Judging()
 
 
 def solve(
@@ -131,15 +113,8 @@ def solve(
     dividing: Dividing = USUAL_DIVISION,
     judging: Judging = USUAL_JUDGES,
     shape: Shape = ANY_TEXT,
-    base_url: BaseUrl = None,
-    limits: Limits = NO_LIMITS,
-    money: Money = USUAL_MONEY,
-    fixed: Fixed = UNSET,
-    place: Place = USUAL_PLACE,
-    tools: ToolFlags = NO_TOOLS,
-    json: Json = False,
-    verbose: Verbose = 0,
-    quiet: Quiet = False,
+    common: Common = COMMON,
+    fixed: OfAgent = OF_AGENT,
 ) -> int:
     """Divide a task, solve its parts and compose their results, each by votes.
 
@@ -147,13 +122,13 @@ def solve(
     one. The answer alone is printed, or nothing if there is none (exit code 3). What was solved is kept: `mdap resume`
     goes on.
     """
-    text = _problem(_text(task, file))
-    options = _options(cast, dividing, judging, base_url=base_url)
+    text = _problem(typed_text(task, file, "task", "solve"))
+    options = _options(cast, dividing, judging, base_url=common.base_url)
     # One flag for two things, told apart by what is given: a class has a colon in its name.
     recorded = {"record": shape.record} if shape.record in RECORDED else {}
-    options |= recorded | {"format": _format(shape), **given(limits), **given(fixed), **money.options, **tools.given}
-    chosen = None if model is None else with_base_url(model, base_url)
-    return _drive(_beginning(text, chosen, options), place, json=json, verbose=verbose, quiet=quiet)
+    options |= recorded | {"format": _format(shape), **given(fixed), **common.settings}
+    chosen = None if model is None else with_base_url(model, common.base_url)
+    return _drive(_beginning(text, chosen, options), common.display)
 
 
 def resume_solving(onward: Onward) -> int:
@@ -176,14 +151,14 @@ def resume_solving(onward: Onward) -> int:
     kept = ("k", "max_depth", "max_subtasks", "decompose", "minimal", "judge", "rounds", "validate", "red_flags")
     options: dict[str, Any] = {name: origin[name] for name in (*kept, "name", "max_tokens", "prompts")}
     options |= {"format": format_of(origin["format"]), "key": origin["key"] or None, "context": origin["told"]}
-    options |= {"roles": _addressed(origin["roles"], onward.base_url), **onward.options}
+    options |= {"roles": addressed_to(origin["roles"], onward.base_url), **onward.options}
     model = onward.model or origin["model"]
     chosen = None if model is None else with_base_url(model, onward.base_url)
     begin = _beginning(origin["task"], chosen, options, onward.run)
-    return _drive(begin, onward.place, json=onward.json, verbose=onward.verbose, quiet=onward.quiet)
+    return _drive(begin, onward.display)
 
 
-def _beginning(task: str, model: str | None, options: dict[str, Any], run: str | None = None) -> _Begin:
+def _beginning(task: str, model: str | None, options: dict[str, Any], run: str | None = None) -> Begin:
     """Return what begins, or goes on with, a run, given its journal and an observer."""
     from mdap.agents import Agent
 
@@ -210,25 +185,10 @@ def _options(cast: Cast, dividing: Dividing, judging: Judging, *, base_url: str 
     """Return what the library is told of what was typed."""
     found = {f.name: getattr(one, f.name) for one in (dividing, judging) for f in fields(one)}
     found |= {"working_directory": cast.directory, "context": cast.tell}
-    roles = _addressed(_pairs(cast.role, "role", "MODEL"), base_url)
-    named = {"roles": roles, "prompts": _pairs(cast.template, "template", "FILE")}
+    roles = addressed_to(paired(cast.role, "role", "solver", "MODEL"), base_url)
+    named = {"roles": roles, "prompts": paired(cast.template, "template", "solver", "FILE")}
     # What was not typed is not passed on: its default is for the library to know.
     return {name: value for name, value in {**found, **named}.items() if value is not None and value != {}}
-
-
-def _addressed(roles: Mapping[str, str], base_url: str | None) -> dict[str, str]:
-    return {role: with_base_url(model, base_url) for role, model in roles.items()}
-
-
-def _pairs(given: list[str] | None, flag: str, what: str) -> dict[str, str]:
-    from mdap.core.errors import UsageError
-
-    # At the first equals sign, since the spec of a model has its own behind it.
-    pairs = [one.partition("=") for one in given or []]
-    for name, _, value in pairs:
-        if not value:
-            raise UsageError(f"--{flag} {name} names no {what.lower()}", remedy=f"write --{flag} solver={what}")
-    return {name: value for name, _, value in pairs}
 
 
 def _format(shape: Shape) -> Format | None:
@@ -237,7 +197,7 @@ def _format(shape: Shape) -> Format | None:
     from mdap.tasks.question import imported
 
     ways: dict[str, Callable[[Any], Format]] = {
-        "schema": lambda path: formats.json_schema(read_schema(path)),
+        "schema": lambda path: formats.json_schema(read_value(path, "JSON Schema")),
         "record": lambda path: formats.record(imported(path)),
         "pattern": formats.pattern,
         "one_of": lambda options: formats.one_of(options.split(",")),
@@ -264,69 +224,21 @@ def _problem(text: str) -> str:
     return text if problem is None else str(problem)
 
 
-def _text(task: str | None, file: str | None) -> str:
-    from mdap.core.errors import UsageError
-
-    if (task is None) == (file is None):
-        raise UsageError(
-            "the task is given twice" if task is not None else "there is no task",
-            remedy='write mdap solve "TASK" --model MODEL, or --file FILE in place of the task',
-        )
-    if file is None:
-        return str(task)
-    try:
-        # Not read_text, which makes all line ends alike: what is asked is what stands in the file.
-        return sys.stdin.read() if file == "-" else Path(file).read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the task cannot be read from {file}: {error}", remedy="name a UTF-8 text file") from None
-
-
-def _drive(begin: _Begin, place: Place, *, json: bool, verbose: int, quiet: bool) -> int:
-    """See a run through to its end, print what it came to, and return the exit code."""
+def _drive(begin: Begin, display: Display) -> int:
     from mdap.agent_result import Foretold
-    from mdap.cli.driving import until_stopped
-    from mdap.cli.exits import CODES, onward, say, ways_on
-    from mdap.cli.progress import Line, shown
-    from mdap.core.errors import MdapError
-    from mdap.core.events import Progress, Started
-    from mdap.core.remedy import addressed
-    from mdap.journal import open_journal
+    from mdap.cli.exits import say
 
-    progress, begun = Progress(), []
-
-    def _note(event: Any) -> None:
-        if type(event) is Started:
-            # Known from here on, so that whatever ends the run badly can be told with the command that goes on.
-            begun.append(event.run)
+    def _hear(event: Any) -> None:
         # At once: it comes before the first call, and says how many there may be.
-        if type(event) is Foretold and not quiet:
+        if type(event) is Foretold and not display.quiet:
             say(f"note:  {event.forecast}")
-        progress.add(event)
 
-    line = Line(progress)
-    with closing(open_journal(place.path)) as journal:
-        try:
-            with shown(line, verbose=verbose, quiet=quiet):
-                result = until_stopped(begin(journal, _note), line, place)
-        except asyncio.CancelledError:
-            say(f"interrupted; go on with `{onward(journal.head(begun[0]), place.flag)}`" if begun else "interrupted")
-            return CODES["interrupted"]
-        except MdapError:
-            if begun:
-                say(f"what was decided is kept; then go on with `{onward(journal.head(begun[0]), place.flag)}`")
-            raise
-        book, head = journal.history(result.run).book, journal.head(result.run)
-        # What an earlier resume has changed is in the book: told the same budget twice, nobody would get on.
-        settings = book.settings or head.settings
-    _report(result, json=json)
-    for warning in () if quiet else result.warnings:
-        say(f"note:  {warning}")
-    if not result.ok:
-        say(f"{result.status}: {addressed(result.error, result.run, place.flag)}")
-        for command in ways_on(result.run, book, settings, place.flag, head.tools):
-            say(f"next:  {command}")
-    code: int = CODES[result.status]
-    return code
+    def _told(result: AgentResult) -> None:
+        _report(result, json=display.json)
+        for warning in () if display.quiet else result.warnings:
+            say(f"note:  {warning}")
+
+    return drive(begin, display, _told, _hear)
 
 
 def _report(result: AgentResult, *, json: bool) -> None:
