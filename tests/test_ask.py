@@ -502,3 +502,12 @@ def test_an_answer_does_not_depend_on_which_reply_comes_first() -> None:
     slowly, quickly = (mdap.ask("?", model, k=2) for model in (slow, at_once))
     assert (slowly.value, slowly.counts, slowly.text) == (quickly.value, quickly.counts, quickly.text)
     assert slowly.counts == (("a", 3), ("b", 1))
+
+
+def test_an_answer_that_its_caps_leave_undecided_can_have_remedies_like_any_step() -> None:
+    replies = ("a", "b", "a", "a")
+    assert not ask(*replies, k=2, max_samples=2).decided
+    remedied = ask(*replies, k=2, max_samples=2, remedies=["samples:6"])
+    assert (remedied.value, remedied.counts) == ("a", (("a", 3), ("b", 1)))
+    with pytest.raises(UsageError, match="remedy"):
+        ask(*replies, remedies=["pray"])

@@ -17,6 +17,7 @@ from mdap.agent_result import AgentResult, Foretold, statistics_of, status_of, w
 from mdap.api import opened
 from mdap.conduct import Conduct
 from mdap.core import formats
+from mdap.core.agent_calls import DEFAULT_DEPTH
 from mdap.core.errors import JournalError, MdapError, UsageError
 from mdap.core.formats import Format
 from mdap.core.keys import Judged, Key, by_schema, resolved
@@ -109,7 +110,7 @@ class Agent:
         model: Asked | None = None,
         *,
         k: int = 3,
-        max_depth: int = 10,
+        max_depth: int = DEFAULT_DEPTH,
         red_flags: RedFlags | None = None,
         extra_flags: Sequence[RedFlagCheck] = (),
         max_tokens: int = 2048,

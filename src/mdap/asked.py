@@ -94,6 +94,7 @@ class AskOptions(TypedDict, total=False):
     context: int | None
     share_draws: bool
     confidence: str | None
+    remedies: Sequence[str]
     seed: int
 
 

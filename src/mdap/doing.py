@@ -61,7 +61,6 @@ class PlannedOptions(AskOptions, total=False):
     tools: GivenTools
     on_event: Observer | Sequence[Observer]
     clock: Clock | None
-    remedies: Sequence[str]
     record: Record
 
 

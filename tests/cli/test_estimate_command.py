@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mdap.agents import Agent
 from tests.cli.conftest import Terminal
 
 
@@ -21,6 +22,10 @@ def test_an_agent_is_estimated_by_depth_and_fan_out(mdap: Terminal) -> None:
     made = mdap("estimate", "agent", "--depth", "3", "--fan-out", "2", "--k", "2", "--json").json
     assert made["counts"] == {"depth": 3, "fan_out": 2, "splits": 7, "leaves": 8}
     assert mdap("estimate", "agent", "--p", "0.8").code == 0
+
+
+def test_an_agent_is_estimated_at_the_depth_that_it_has_if_nothing_is_said(mdap: Terminal) -> None:
+    assert mdap("estimate", "agent", "--json").json["counts"]["depth"] == Agent(None).max_depth
 
 
 @pytest.mark.parametrize("of", [("plan", "--steps", "20"), ("agent",), ("run", "--p", "0.9", "--steps", "100")])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Group, Parameter
 
 from mdap.cli.options import Json, count, whole
+from mdap.core.agent_calls import DEFAULT_DEPTH
 
 if TYPE_CHECKING:
     from mdap.core.estimate import Estimate, Rates
@@ -56,7 +57,7 @@ class OfPlan:
     restarts: Annotated[int, Parameter(help="Times that a plan is begun anew.", group=PLANNED, converter=whole)] = 2
     depth: Annotated[
         int, Parameter(help="Times that an agent splits, one part after another.", group=PLANNED, converter=whole)
-    ] = 5
+    ] = DEFAULT_DEPTH
     fan_out: Annotated[
         int, Parameter(help="Subtasks that an agent splits into at most.", group=PLANNED, converter=whole)
     ] = 2

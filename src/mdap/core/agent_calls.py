@@ -6,6 +6,9 @@ from functools import cache
 
 import msgspec
 
+# At this depth an agent solves a task as it stands, and so deep a tree is what an estimate assumes.
+DEFAULT_DEPTH = 10
+
 
 class Calls(msgspec.Struct, frozen=True):
     """A range of calls: the `least`, the `most` while no reply is flagged, and the `cap` that nothing exceeds.
@@ -50,7 +53,9 @@ def agent_calls(
     Each question has 2k - 1 candidates. Where they differ, and so never for a k of 1, up to `judges` votes choose (2k -
     1 if not given); candidates are drawn in up to `rounds` rounds, and once more after each of `tool_calls`.
     """
+    # Algorithm 4 has N = 2k - 1 throughout: of two candidates one must then have k votes.
     drawn, votes = 2 * k - 1, 2 * k - 1 if judges is None else judges
+    # One candidate stands unopposed, and judges are asked only to choose.
     choosing = votes if drawn > 1 else 0
     solving = rounds + tool_calls
 
@@ -59,10 +64,12 @@ def agent_calls(
 
     return {
         "decomposer": _calls(least.divisions * drawn, most.divisions * drawn * rounds),
+        # None at the least: equal candidates count as one.
         "decomposition_discriminator": _calls(0, most.divisions * choosing * rounds),
         "solver": _calls(least.leaves * drawn, most.leaves * drawn * solving),
         "solution_discriminator": _calls(0, (most.leaves * solving + most.composed * rounds) * choosing),
         "composer": _calls(least.composed * drawn, most.composed * drawn * rounds),
+        # Verdicts are voted on as they are, with no candidates before them: k that agree are the fewest.
         "validator": _calls(least.checked * k, most.checked * votes * rounds),
         "minimality": _calls(least.weighed * k, most.weighed * votes),
     }
@@ -93,9 +100,11 @@ def largest(parts: int, depth: int, left: int) -> Growth:
     a leaf. Many parts at once leave little to each, so that the widest tree need not be the one with most tasks.
     """
 
+    # Branches of equal size come up again and again: without it, the work would be that of walking the whole tree.
     @cache
     def _grown(depth: int, left: int) -> Growth:
         best = Growth()
+        # From 2: a single part is the task itself over again.
         for width in range(2, min(parts, left) + 1) if depth else ():
             below = _grown(depth - 1, (left - width) // width)
             made = Growth(1 + width * below.divided, width * below.leaves, 1 + width * below.splits)

@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from mdap.core.agent_calls import Calls, Questions, agent_calls, total_calls
+from mdap.core.agent_calls import DEFAULT_DEPTH, Calls, Questions, agent_calls, total_calls
 from mdap.core.errors import UsageError
 from mdap.core.estimate import Rates, checked_rates
 from mdap.core.scaling import Unaffordable, expected_votes
 from mdap.core.scaling.checks import helpful, not_negative, positive, positive_share, whole
 from mdap.core.scaling.gated import CONTENTIOUS
 
+# The search for a k has to end even where money is no object.
 MOST_K = 1_000_000
 MOST_LEAVES = 10**12
 
@@ -95,6 +96,7 @@ def estimate_plan(
         }
 
     def _expected(margin: int, right: float) -> float:
+        # A gate closes there, however long the race would still go on.
         votes = min(expected_votes(right, margin), CONTENTIOUS * margin)
         # Each batch is planned and carried out, and the end of the plan is proposed as well.
         return (2 * batches + 1) * (1 + votes)
@@ -111,7 +113,7 @@ def estimate_plan(
 def estimate_agent(
     *,
     k: int = 3,
-    depth: int = 5,
+    depth: int = DEFAULT_DEPTH,
     fan_out: int = 2,
     p: float | None = None,
     v: float = 1.0,
@@ -176,6 +178,7 @@ def _estimated(
     named: dict[str, Any] = {}
     if budget is not None:
         limit = positive("budget_calls", budget)
+        # The answer that nothing is affordable names the price of the cheapest: that of k = 1.
         least = total_calls(roles(1)).least
         best = _largest(lambda margin: total_calls(roles(margin)).least <= limit)
         named = {
