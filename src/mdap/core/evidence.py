@@ -34,6 +34,7 @@ def wilson(hits: int, trials: int, spread: float = 1.0) -> Share:
     """
     if not trials:
         return Share(0, 0, 0.0, 0.0, 1.0)
+    # Wilson's and not Wald's, which has no width where all are hits: and p near 1 is the rule here.
     share, size = hits / trials, trials / spread
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     middle = (share + z * z / (2 * size)) / (1 + z * z / size)

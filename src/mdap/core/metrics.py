@@ -145,6 +145,7 @@ class Fold:
         self._prices = head.prices if book.prices is None else book.prices
         # A sample does not name the spec of its model: where several have prices, nobody can say which was its own.
         self._tariff = Tariff(next(iter(self._prices.values()))) if len(self._prices) == 1 else None
+        # By the very class: a subclass may decide in another way, and the bound would be none of its own.
         bounded = type(rule) in FAILURE
         self._p = {k: lowest_p(rule, seen) for k, seen in book.kinds.items() if seen.steps} if rule and bounded else {}
         self._flags: dict[str, _Flag] = {}
@@ -194,6 +195,7 @@ class Fold:
         # A run of one task ends at its first undecided step; a map goes on, and counts its rows.
         undecided = int(book.status == "undecided") if not book.rows else book.rows.get("undecided", 0)
         certificate = None if self._rule is None else certify(self._rule, book.kinds, undecided)
+        # The newest segment alone: a mean of a slow and a quick one would describe neither.
         seconds, steps = book.segment
         discarded = sum(totals.flagged.values())
         cost = None

@@ -26,9 +26,11 @@ from mdap.core.scaling import (
 from mdap.core.scaling.checks import target as checked_target
 from mdap.core.scaling.checks import whole
 
+# Where more is needed p and q can hardly be told apart, and no budget is made for it.
 MOST_K = 100_000
 # Counts of undecided steps are predicted to lie between ends that are each passed in one run of 200.
 TAIL = 0.005
+# As many rows as anybody reads.
 MOST_ROUNDS = 40
 LEAST_Q = 1e-12
 

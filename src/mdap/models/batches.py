@@ -189,6 +189,7 @@ class Batched:
                 return
             left = self._left(batch, began, standing.words)
             await self._clock.sleep(min(wait, left))
+            # By half: that a batch has ended is then seen after half as long again as it took, at the latest.
             wait = min(1.5 * wait, self._patience.longest)
 
     async def _patiently(self, ask: Any, batch: str, began: float) -> Any:

@@ -49,6 +49,7 @@ def recording(path: str | Path) -> Recorder:
         size = file.stat().st_size
     except OSError as error:
         raise UsageError(f"cannot write the cassette {file}: {error.strerror}", remedy="name another file") from None
+    # An empty one is left by a run that ended before its first call.
     if size:
         raise UsageError(f"there is a cassette {file} already", remedy="name another file, or remove that one")
     return Recorder(file)

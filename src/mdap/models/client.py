@@ -30,6 +30,7 @@ class Mailbox:
     def __iter__(self) -> Iterator[Open]:
         """Return the open draws: by item and step, within a step in the order in which they were asked for."""
         found = [waiting for waiting, _ in self._waiting.values()]
+        # Not as they came in: where steps are asked ahead, a later one may have been there first.
         return iter(sorted(found, key=lambda one: _place(one.request)))
 
     def __len__(self) -> int:

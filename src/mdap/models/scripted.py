@@ -75,6 +75,7 @@ def _finder(replies: Any) -> Callable[[Request], Any]:
 
 def _in_order(replies: Iterator[Any], count: int) -> Callable[[Request], Any]:
     def _find(request: Request) -> Any:
+        # A loop that ends in its first turn: StopIteration, which `next` raises, becomes another error in a coroutine.
         for reply in replies:
             return reply
         raise ModelRejected(
