@@ -200,6 +200,7 @@ class Conduct:
             # Those of calls whose step came to no entry.
             self._log.retried.update(self._whole.unassigned())
             spend = Spend(spent.calls, spent.tokens, spent.seconds + seconds, spent.nano)
+            # Sorted: equal runs are to end equally, whichever of their branches was the first to settle.
             self._log.end(status, spend, seconds, reason, dict(sorted(self._counts.items())))
             await self._log.flush()
             ended = status

@@ -103,6 +103,7 @@ class Source:
             with _noted(errors):
                 self.first = self.view(raw)
         if self.first is None and errors:
+            # The first: those of the other rows are mostly the same one over again.
             raise errors[0]
         # What was looked at is put back in front: items may be an iterator, which is read once.
         self.items = chain(seen, left)
@@ -169,6 +170,7 @@ def target_of(output: Output) -> Iterator[Target]:
     elif isinstance(output, str | Path):
         path = Path(output)
         try:
+            # Anew at a resume as well: it hands out all rows of the journal, so that none is in the file twice.
             file = path.open("wb")
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}", remedy="name another --output") from None

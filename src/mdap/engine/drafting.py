@@ -33,6 +33,7 @@ def model_draft(view: TaskView, complete: Complete, settings: Settings) -> Draft
     """Return what one call of a model, without votes, says; a reply that is flagged is no draft."""
 
     async def _draft(step: Step) -> Move | None:
+        # As the step's first vote: a draft by the model of the votes is then as good a guess as that one is.
         seed = draw_seed(settings.seed, step.item, step.index, 0, 0)
         request = Request(
             view.prompt(step.state),

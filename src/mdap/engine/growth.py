@@ -10,6 +10,7 @@ CHARACTERS_PER_TOKEN = 4
 RISES, STEPS_PER_RISE = 12, 4
 # Growth is told of once the prompt is twice as long as the first, and at least so many characters longer.
 LEAST_GROWTH = 1000
+# Each at twice the length of the one before: whoever reads past the third has decided to let it grow.
 MOST_WARNINGS = 3
 
 
@@ -99,4 +100,5 @@ def context_of(model: object) -> int | None:
     """Return the most tokens that a model says it takes, by `context` or its profile's; None if it says nothing."""
     told = getattr(model, "context", None)
     found = getattr(getattr(model, "profile", None), "context", None) if told is None else told
+    # A model of somebody's own may say anything there; what is no number of tokens is no bound.
     return found if isinstance(found, int) and found > 0 else None

@@ -83,6 +83,7 @@ class Judge:
                 kind="partition",
                 remedy="raise --max-tokens, or judge with another model",
             )
+            # The draw has one seed, so that it would end at the same cap again.
             error.retryable, error.blame = False, "model"
             raise error
         return read_partition(response.text, len(shown))

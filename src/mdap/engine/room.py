@@ -25,7 +25,9 @@ def room_of(models: Iterable[Model], settings: Settings, clock: Clock) -> Room:
     rate = float("inf") if settings.requests_per_minute is None else settings.requests_per_minute / 60
 
     def _room(latency: float) -> float:
+        # Models that are asked in turn, or for one another, have each their own places.
         allowed = sum([pace.places.allowed for pace in paces])
+        # One at least: however slow the rate is, something has to be under way for the next vote to come.
         return min(settings.in_flight, allowed, max(1.0, SLACK * rate * latency))
 
     return _room

@@ -31,6 +31,7 @@ class Member:
         self.complete = complete
         self._model = model
 
+    # All else that a run finds on a model by presence, such as `profile`, is the model's own.
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 

@@ -84,6 +84,7 @@ async def get_vote(asking: Asking, step: Step, prompt: Prompt, slot: Slot, reade
     last = min(settings.redraws + 1, slot.redraws + allowance)
     while slot.redraws < last:
         request = _request(settings, step, prompt, slot, reader.schema)
+        # With waits for a place and repeats: how long the vote took, not how long the model did.
         began = now()
         response = await asking.complete(request)
         latency = now() - began
@@ -148,6 +149,7 @@ def _sample(
     reason: str = "",
     told: Told | None = None,
 ) -> Sample:
+    # Python knows of a text whether it is ASCII; to encode each one, only to see that nothing changes, would copy it.
     usage, text = response.usage or _NO_USAGE, response.text
     sample = Sample(
         slot.number,

@@ -110,6 +110,7 @@ class MemoryJournal:
         for step, slot, redraw, sample in samples:
             kept.samples.setdefault(step, {})[slot, redraw] = sample
         kept.book.add(entry)
+        # The ticket is the count: there is nothing to wait for between taking an entry and keeping it.
         self.durable += 1
         return self.durable
 
