@@ -6,8 +6,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from mdap.mcp.allowed import Allowed
 from scripts.mcp_docs import CONTRACT
 from tests.mcp.support import calling, desk_at
@@ -27,6 +25,11 @@ RIGHT: dict[str, Any] = {
     "prompt": "List these: a",
     "stepsJson": "[]",
 }
+
+
+ARGUMENTS = [
+    (tool, name, schema) for tool, told in TOOLS.items() for name, schema in told["input"]["properties"].items()
+]
 
 
 def kinds(schema: dict[str, Any]) -> set[str]:
@@ -74,77 +77,72 @@ def wrong_kinds(found: set[str]) -> Iterator[Any]:
         yield from (17, "no object", ["x"])
 
 
-@pytest.mark.parametrize("tool", TOOLS)
-async def test_an_argument_of_another_type_is_named_and_nothing_is_done(tool: str) -> None:
+async def test_an_argument_of_another_type_is_named_and_nothing_is_done() -> None:
     async with desk_at(None, ALLOWED) as desk, calling(desk) as call:
-        for name, schema in TOOLS[tool]["input"]["properties"].items():
+        for tool, name, schema in ARGUMENTS:
             for value in wrong_kinds(kinds(schema)):
                 told = await call.error(tool, **{**required(tool), name: value})
-                assert name in told, (name, value, told)
+                assert name in told, (tool, name, value, told)
         assert not desk.journal.heads()
 
 
-@pytest.mark.parametrize("tool", TOOLS)
-async def test_an_argument_that_is_out_of_range_is_named_and_nothing_is_done(tool: str) -> None:
+async def test_an_argument_that_is_out_of_range_is_named_and_nothing_is_done() -> None:
     async with desk_at(None, ALLOWED) as desk, calling(desk) as call:
-        for name, schema in TOOLS[tool]["input"]["properties"].items():
+        for tool, name, schema in ARGUMENTS:
             for value in out_of_range(schema):
                 told = await call.error(tool, **{**required(tool), name: value})
-                assert name in told, (name, str(value)[:50], told[:500])
+                assert name in told, (tool, name, str(value)[:50], told[:500])
                 assert len(told) < 5_000
         assert not desk.journal.heads()
 
 
-@pytest.mark.parametrize("tool", TOOLS)
-async def test_an_argument_that_is_missing_is_named(tool: str) -> None:
+async def test_an_argument_that_is_missing_is_named() -> None:
     async with desk_at(None, ALLOWED) as desk, calling(desk) as call:
-        for missing in required(tool):
-            others = {name: value for name, value in required(tool).items() if name != missing}
-            assert missing in await call.error(tool, **others)
+        for tool in TOOLS:
+            for missing in required(tool):
+                others = {name: value for name, value in required(tool).items() if name != missing}
+                assert missing in await call.error(tool, **others), tool
         assert not desk.journal.heads()
 
 
-@pytest.mark.parametrize("tool", [name for name in TOOLS if "run" in required(name)])
-async def test_a_run_that_is_not_there_is_said_by_its_id(tool: str) -> None:
+async def test_a_run_that_is_not_there_is_said_by_its_id() -> None:
     async with desk_at(None, ALLOWED) as desk, calling(desk) as call:
-        told = await call.error(tool, **{**required(tool), "run": "nobody-1234"})
-        assert "nobody-1234" in told
-        assert told.startswith("journal: run:")
+        for tool in (name for name in TOOLS if "run" in required(name)):
+            told = await call.error(tool, **{**required(tool), "run": "nobody-1234"})
+            assert "nobody-1234" in told, tool
+            assert told.startswith("journal: run:"), tool
 
 
-@pytest.mark.parametrize(
-    ("arguments", "field"),
-    [
-        ({"votes": [{"token": "t" * 301, "answer": "x"}]}, "votes.0.token"),
-        ({"votes": [{"token": "a:0.0.0.0.b", "answer": "x" * 1_000_001}]}, "votes.0.answer"),
-        ({"votes": [{"token": f"a:0.{n}.0.0.b", "answer": "x"} for n in range(51)]}, "votes"),
-        ({"votes": [{"token": "a:0.0.0.0.b", "answer": "x"}], "next": 51}, "next"),
-        ({"votes": [{"token": "a:0.0.0.0.b", "answer": {"x": 1}}]}, "votes.0.answer"),
-        ({"votes": ["a:0.0.0.0.b"]}, "votes.0"),
-    ],
-)
-async def test_a_vote_that_is_too_long_or_no_vote_is_named_by_its_place(arguments: dict[str, Any], field: str) -> None:
+async def test_a_vote_that_is_too_long_or_no_vote_is_named_by_its_place() -> None:
+    right = {"token": "a:0.0.0.0.b", "answer": "x"}
+    wrong: dict[str, dict[str, Any]] = {
+        "votes.0.token": {"votes": [{**right, "token": "t" * 301}]},
+        "votes.0.answer": {"votes": [{**right, "answer": "x" * 1_000_001}]},
+        "votes": {"votes": [{**right, "token": f"a:0.{n}.0.0.b"} for n in range(51)]},
+        "next": {"votes": [right], "next": 51},
+        "votes.1.answer": {"votes": [right, {**right, "answer": {"x": 1}}]},
+        "votes.0": {"votes": ["a:0.0.0.0.b"]},
+    }
     async with desk_at(None) as desk, calling(desk) as call:
-        told = await call.error("submit_votes", **arguments)
-        assert field in told
-        assert "x" * 1_000 not in told
+        for field, arguments in wrong.items():
+            told = await call.error("submit_votes", **arguments)
+            assert f"{field}: " in told
+            assert "x" * 1_000 not in told
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ({"task": "hanoi", "one_of": ["a"]}, "one_of: it goes with question or solve"),
-        ({"task": "hanoi", "plan": "[]"}, "plan: it goes with prompt"),
-        ({"question": "Which?", "batch_size": 2}, "batch_size: it goes with prompt"),
-        ({"prompt": "Do it", "confidence": "text"}, "confidence: it goes with task or question"),
-        ({"solve": "Do it", "format": "words"}, "format: it goes with prompt"),
-        ({"prompt": "Do it", "decompose": "none"}, "decompose: it goes with solve"),
-        ({}, "give one of them"),
-    ],
-)
-async def test_an_argument_that_has_no_meaning_for_the_run_is_refused(arguments: dict[str, Any], said: str) -> None:
+async def test_an_argument_that_has_no_meaning_for_the_run_is_refused() -> None:
+    wrong: dict[str, dict[str, Any]] = {
+        "one_of: it goes with question or solve": {"task": "hanoi", "one_of": ["a"]},
+        "plan: it goes with prompt": {"task": "hanoi", "plan": "[]"},
+        "batch_size: it goes with prompt": {"question": "Which?", "batch_size": 2},
+        "confidence: it goes with task or question": {"prompt": "Do it", "confidence": "text"},
+        "format: it goes with prompt": {"solve": "Do it", "format": "words"},
+        "decompose: it goes with solve": {"prompt": "Do it", "decompose": "none"},
+        "give one of them": {},
+    }
     async with desk_at(None, ALLOWED) as desk, calling(desk) as call:
-        assert said in await call.error("run_start", **arguments)
+        for said, arguments in wrong.items():
+            assert said in await call.error("run_start", **arguments)
         assert not desk.journal.heads()
 
 
