@@ -107,7 +107,6 @@ async def calibrate(
         for model in (models if isinstance(models, Sequence) and not isinstance(models, str) else [models])
     ]
     costs = [_costs(parts, prices, batch, free=free) for parts in all_parts]
-    # A second call is about the reply to the first, which comes with its batch, hours later.
     if batch is not None and any(_second_calls(parts.settings) for parts in all_parts):
         raise UsageError("a batch asks nothing twice", remedy="leave --batch out, or take --confidence logprobs")
     if not all_parts:
@@ -119,8 +118,7 @@ async def calibrate(
         on_prospect([_prospect(parts, count, cost) for parts, cost in zip(all_parts, costs, strict=True)])
     submitted = _submissions(all_parts, states, batch)
     try:
-        # One model after the other: side by side, each would slow the others down, and latencies would be those of all.
-        found = [
+        found = [  # one model after the other: side by side, each would slow the others down
             await _calibrated(
                 _by_batches(parts, count, batch, submitted, clock), cost, states, count, size, goal, on_event, clock
             )
@@ -130,8 +128,7 @@ async def calibrate(
         for parts in all_parts:
             if parts.owns_model:
                 await close(parts.model)
-    # Only here: after an error the next attempt is to go on with the same batches.
-    submitted.close_all()
+    submitted.close_all()  # only here: after an error the next attempt goes on with the same batches
     priced = [
         msgspec.structs.replace(model, prices=_price(parts, prices, free=free))
         for model, parts in zip(found, all_parts, strict=True)

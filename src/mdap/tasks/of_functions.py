@@ -69,8 +69,7 @@ def task(
     made = OfFunctions(start, prompt, parse, is_done, _reader(state_schema), name, version)
     for method, function in given.items():
         if function is not None:
-            # On the object, and only what was given: whether a task has an optional method is told by presence.
-            setattr(made, method, function)
+            setattr(made, method, function)  # only what was given: the engine finds methods by presence
     made.check_start()
     return made
 
