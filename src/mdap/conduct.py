@@ -385,6 +385,7 @@ def _stored(journal: Journal, staged: Staged) -> tuple[dict[int, list[Decided]],
     marks: dict[int, int] = {}
     if staged.resumed is None:
         return past, marks, {}
+    # All at once, unlike the rows of a map: branches are asked for in any order.
     for entry in journal.row_decisions(staged.head.id):
         past.setdefault(entry.item, []).append(entry.decided)
         if entry.mark:

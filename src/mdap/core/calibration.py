@@ -264,11 +264,13 @@ def _hard_states(votes: int, wrong: int, repeated: Mapping[int, Repeated]) -> se
     drawn = list(repeated.items())
     # First votes that no others followed, as tallies (wrong, right): most of what is known of the easy steps.
     plain = {(0, 1): votes - wrong, (1, 0): wrong - len(drawn)}
+    # Off 0, a rate that EM would never leave.
     hard_rate = max(0.05, _rate((1.0, r.wrong, r.votes - r.wrong) for _, r in drawn))
     # Only where wrong votes pile up, so the rate of repeats is above that of all votes, and half of that below it: EM
     # begins with the two sorts apart.
     share, easy_rate = min(0.5, wrong / votes), wrong / votes / 2
     chances: list[float] = []
+    # Rounds, and no test for an end: after some dozens little changes, and 200 of them take milliseconds.
     for _ in range(200):
         weights = {tally: _chance(share, easy_rate, hard_rate, *tally) for tally in plain}
         chances = [_chance(share, easy_rate, hard_rate, 1 + r.wrong, r.votes - r.wrong) for _, r in drawn]

@@ -169,6 +169,7 @@ def _record(value: Any) -> dict[str, Any] | list[Any]:
         return _struct(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    # By the method: pydantic need not be installed.
     dump: Callable[[], Any] | None = getattr(value, "model_dump", None)
     if callable(dump) and not isinstance(value, type):
         return dict(dump())
@@ -184,6 +185,7 @@ def _struct(value: msgspec.Struct) -> dict[str, Any] | list[Any]:
     if config.array_like:
         return values if config.tag is None else [config.tag, *values]
     pairs = zip(value.__struct_encode_fields__, values, strict=True)
+    # As it is encoded, a field that is UNSET is not there.
     fields = {name: v for name, v in pairs if v is not msgspec.UNSET}
     return fields if config.tag is None else {str(config.tag_field): config.tag, **fields}
 

@@ -39,6 +39,7 @@ class Pace:
 
     def register(self, most: int, requests: int | None, tokens: int | None) -> None:
         """Take note of a run that has at most `most` calls in flight, and of whether it keeps to rates."""
+        # Runs that ask one model share its pace: the largest of their limits is what it may grow to.
         self.most = max(self.most, most)
         if requests is not None or tokens is not None:
             # From here on all calls are counted, those of other runs too, since the provider counts them too.

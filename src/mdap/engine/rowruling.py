@@ -51,6 +51,7 @@ class RowRuling:
         """Return the rule that judges this step of a row."""
         if not self.learns:
             return self._rule  # type: ignore[no-any-return]
+        # By the prior's own count and not the step's: within a block it stands still, whichever step this is.
         found: Rule = self._rule.at(self._prior.steps, step.kind, self._prior)
         return found
 

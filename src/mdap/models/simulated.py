@@ -133,6 +133,7 @@ class Simulated:
         self.spec = spec
         self.law = law
         self.task = task
+        # What `bind` makes another one of: this one may be bound to other tasks at the same time.
         self._made = (spec, law, length, latency, sigma, auc, seed)
         self._auc, self._seed = auc, seed
         self._latency, self._sigma = latency, sigma
@@ -246,6 +247,7 @@ class Simulated:
         wrong = step.mistakes(len(self._ends))
         if not wrong:
             return None
+        # Where a task has fewer mistakes than the law has shares, those that there are divide all of it.
         return wrong[min(bisect_right(self._ends, which * self._ends[len(wrong) - 1]), len(wrong) - 1)]
 
     def _flagged(self, step: _Step, fate: Fate, cap: int) -> Response:

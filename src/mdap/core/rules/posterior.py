@@ -23,6 +23,7 @@ from mdap.core.spec import write_spec
 # Stopping at posterior odds of delta errs in less than delta of steps, since the last vote overshoots. So delta may be
 # 1 to 64 times the allowed error, as long as what is then predicted is within it.
 _TIMES = tuple(math.exp2(i / 16) for i in range(97))
+# High, since it decides nothing: every hard step that runs into it is left undecided.
 CAP = 4000
 # Part of the allowed error that ballots still open may add before the prediction takes all of it for granted.
 LOOSE_END = 0.01
@@ -164,6 +165,7 @@ class Judged:
 
         E[p^second (1-p)^first] / E[p^first (1-p)^second] over the prior; with a known p it is ((1-p)/p)^lead.
         """
+        # Kept: margins, predictions and ballots ask for the same few pairs over and over.
         known = self._known.get((first, second))
         if known is None:
             known = self._known[first, second] = self.log_mean(second, first) - self.log_mean(first, second)
