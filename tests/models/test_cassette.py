@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import mdap.aio
 from mdap.core.errors import ModelError, ModelRejected, UsageError
@@ -16,6 +19,7 @@ from mdap.core.records import Draw, Message, Prompt, Request, Response
 from mdap.models.anthropic import anthropic
 from mdap.models.cassette import Failure, digest, recording, replaying, tape
 from mdap.models.google import google
+from mdap.models.http import Reply
 from mdap.models.openai import openai
 from mdap.models.remote import Remote
 from mdap.models.simulated import simulated
@@ -300,3 +304,55 @@ async def test_a_whole_run_with_its_failures_and_flags_is_replayed_without_a_ser
     for name in ("votes", "samples", "retries", "flagged", "tokens"):
         assert getattr(recorded, name) == getattr(replayed, name)
     assert list(recorded.actions) == list(replayed.actions)
+
+
+CALL = b'{"key": "k", "attempt": 1, "method": "POST", "path": "/", "status": 200'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        CALL + b', "body64": "not base64!"}',
+        CALL + b', "body64": "YQ="}',
+        CALL + b', "asked": ' + b"[" * 100_000,
+        CALL + b', "headers": {"date": 5}}',
+        b"<html>",
+        b"\xff",
+    ],
+)
+def test_a_damaged_line_is_named_when_the_file_is_opened_and_not_in_the_middle_of_a_run(
+    tmp_path: Path, line: bytes
+) -> None:
+    file = tmp_path / "calls.jsonl"
+    file.write_bytes(CALL + b"}\n" + line + b"\n")
+    with pytest.raises(UsageError, match=r"calls\.jsonl, line 2, is no call"):
+        replaying(file)
+
+
+async def test_a_body_that_is_no_text_and_an_empty_one_are_given_back_byte_for_byte(tmp_path: Path) -> None:
+    for number, body in enumerate((bytes(range(256)), b"", b"\xff", "é\u2028\x00".encode())):
+        file = tmp_path / f"{number}.jsonl"
+
+        async def _send(body: bytes = body) -> Reply:
+            return Reply(200, {"retry-after": "7", "set-cookie": "mine"}, body)
+
+        await recording(file).call("GET", "/x", b"", _send)
+        again = await replaying(file).call("GET", "/x", b"", _send)
+        assert again.body == body
+        assert (again.status, again.headers["Retry-After"], "set-cookie" in again.headers) == (200, "7", False)
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers(-(2**53), 2**53) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    )
+)
+def test_a_call_is_known_again_by_what_its_body_says_and_not_by_how_it_is_written(said: Any) -> None:
+    compact, spaced = json.dumps(said), json.dumps(said, indent=3, ensure_ascii=False)
+    turned = json.dumps(dict(reversed(said.items())) if isinstance(said, dict) else said)
+    keys = {digest("POST", "/v1", body.encode("utf-8", "surrogatepass")) for body in (compact, spaced, turned)}
+    assert len(keys) == 1
+    assert digest("GET", "/v1", compact.encode()) not in keys
+    assert digest("POST", "/v2", compact.encode()) not in keys
+    assert digest("POST", "/v1", json.dumps([said]).encode()) not in keys

@@ -11,6 +11,7 @@ from mdap.core.records import Finish, Message, Request, Response, Usage
 from mdap.models.http import Tape
 from mdap.models.profiles import Profile
 from mdap.models.remote import Remote, link
+from mdap.models.reported import Count, usage_of
 
 
 def anthropic(
@@ -91,14 +92,14 @@ class _Block(msgspec.Struct, gc=False):
 
 
 class _Thinking(msgspec.Struct, gc=False):
-    thinking_tokens: int | None = None
+    thinking_tokens: Count = None
 
 
 class _Usage(msgspec.Struct, gc=False):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
+    input_tokens: Count = None
+    output_tokens: Count = None
+    cache_creation_input_tokens: Count = None
+    cache_read_input_tokens: Count = None
     output_tokens_details: _Thinking | None = None
 
 
@@ -123,16 +124,18 @@ _FINISH: Mapping[str, Finish] = {
 
 
 def _usage(usage: _Usage | None) -> Usage | None:
-    # None where nothing was reported, never zero: a call whose cost is not known must not read as a free one.
-    if usage is None or (usage.input_tokens is None and usage.output_tokens is None):
+    if usage is None:
         return None
-    cached, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
-    thought = usage.output_tokens_details
+    cached, written, thought = (
+        usage.cache_read_input_tokens,
+        usage.cache_creation_input_tokens,
+        usage.output_tokens_details,
+    )
     # Unlike other vendors, this one counts what went through its cache apart from `input_tokens`.
-    return Usage(
-        (usage.input_tokens or 0) + cached + written,
-        usage.output_tokens or 0,
+    return usage_of(
+        (usage.input_tokens, cached, written),
+        (usage.output_tokens,),
         cached=cached,
         cache_written=written,
-        reasoning=thought.thinking_tokens or 0 if thought else 0,
+        reasoning=thought.thinking_tokens if thought else None,
     )

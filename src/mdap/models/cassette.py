@@ -70,7 +70,9 @@ def replaying(path: str | Path) -> Player:
             continue
         try:
             call = _decode(line)
-        except ValueError as error:
+            # Read now, though it is wanted later: a damaged one is to be known before a run begins.
+            base64.b64decode(call.body64, validate=True)
+        except (ValueError, RecursionError) as error:
             if number == len(lines):
                 # A recorder that was killed leaves its last line without an end: that call was never answered.
                 break

@@ -12,6 +12,7 @@ from mdap.core.records import Finish, Message, Request, Response, Usage
 from mdap.models.http import Tape
 from mdap.models.profiles import PARAMETERS, Profile
 from mdap.models.remote import Remote, link
+from mdap.models.reported import Count, usage_of
 
 
 def google(
@@ -138,11 +139,11 @@ class _Feedback(msgspec.Struct, gc=False, rename="camel"):
 
 
 class _Usage(msgspec.Struct, gc=False, rename="camel"):
-    prompt_token_count: int | None = None
-    tool_use_prompt_token_count: int | None = None
-    cached_content_token_count: int | None = None
-    candidates_token_count: int | None = None
-    thoughts_token_count: int | None = None
+    prompt_token_count: Count = None
+    tool_use_prompt_token_count: Count = None
+    cached_content_token_count: Count = None
+    candidates_token_count: Count = None
+    thoughts_token_count: Count = None
 
 
 class _Generated(msgspec.Struct, rename="camel"):
@@ -184,14 +185,12 @@ def _response(candidate: _Candidate, usage: Usage | None, id: str, model: str) -
 
 
 def _usage(usage: _Usage | None) -> Usage | None:
-    # None where nothing was reported, never zero: a call whose cost is not known must not read as a free one.
-    if usage is None or (usage.prompt_token_count is None and usage.candidates_token_count is None):
+    if usage is None:
         return None
-    thought = usage.thoughts_token_count or 0
     # Thoughts are billed as output, and counted apart from the candidates.
-    return Usage(
-        (usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0),
-        (usage.candidates_token_count or 0) + thought,
-        cached=usage.cached_content_token_count or 0,
-        reasoning=thought,
+    return usage_of(
+        (usage.prompt_token_count, usage.tool_use_prompt_token_count),
+        (usage.candidates_token_count, usage.thoughts_token_count),
+        cached=usage.cached_content_token_count,
+        reasoning=usage.thoughts_token_count,
     )

@@ -260,7 +260,7 @@ def _number(text: str) -> float | None:
 def _date(text: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a year, or an offset, of many digits
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 

@@ -11,6 +11,7 @@ from mdap.core.records import Finish, Message, Request, Response, Usage
 from mdap.models.http import Tape
 from mdap.models.profiles import PARAMETERS, Profile
 from mdap.models.remote import Remote, aborted, link
+from mdap.models.reported import Count, usage_of
 from mdap.models.strict_schema import is_strict
 
 
@@ -135,17 +136,17 @@ class _Choice(msgspec.Struct, gc=False):
 
 
 class _Prompted(msgspec.Struct, gc=False):
-    cached_tokens: float | None = None
-    cache_write_tokens: float | None = None
+    cached_tokens: Count = None
+    cache_write_tokens: Count = None
 
 
 class _Completed(msgspec.Struct, gc=False):
-    reasoning_tokens: float | None = None
+    reasoning_tokens: Count = None
 
 
 class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: float | None = None  # some gateways write 12.0
-    completion_tokens: float | None = None
+    prompt_tokens: Count = None
+    completion_tokens: Count = None
     prompt_tokens_details: _Prompted | None = None
     completion_tokens_details: _Completed | None = None
 
@@ -199,14 +200,13 @@ def _text(message: _Message) -> tuple[str, bool]:
 
 
 def _usage(usage: _Usage | None) -> Usage | None:
-    # None where nothing was reported, never zero: a call whose cost is not known must not read as a free one.
-    if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):
+    if usage is None:
         return None
     prompted, completed = usage.prompt_tokens_details, usage.completion_tokens_details
-    return Usage(
-        int(usage.prompt_tokens or 0),
-        int(usage.completion_tokens or 0),
-        cached=int(prompted.cached_tokens or 0) if prompted else 0,
-        cache_written=int(prompted.cache_write_tokens or 0) if prompted else 0,
-        reasoning=int(completed.reasoning_tokens or 0) if completed else 0,
+    return usage_of(
+        (usage.prompt_tokens,),
+        (usage.completion_tokens,),
+        cached=prompted.cached_tokens if prompted else None,
+        cache_written=prompted.cache_write_tokens if prompted else None,
+        reasoning=completed.reasoning_tokens if completed else None,
     )

@@ -55,8 +55,12 @@ class OpenAIBatches:
         # The file was refused before anything ran: waiting, or sending the same again, would change nothing.
         if found.status == "failed":
             # The first few: one mistake in all 50,000 lines has an error for each.
-            told = "; ".join(error.message for error in found.errors.data[:3]) if found.errors else "no reason given"
-            raise ModelRejected(f"the batch {batch} failed: {told}", kind="batch", remedy="see what the server says")
+            told = "; ".join(error.message for error in found.errors.data[:3]) if found.errors else ""
+            raise ModelRejected(
+                f"the batch {batch} failed: {self._model.clean(told) or 'no reason given'}",
+                kind="batch",
+                remedy="see what the server says",
+            )
         counts = found.request_counts
         done = counts.completed + counts.failed
         return Standing(
@@ -75,8 +79,16 @@ class OpenAIBatches:
                 # As bytes: a text would be split at U+2028 as well, which strings in JSON may hold.
                 for line in reply.body.splitlines():
                     result = decoded(line, _Result)
-                    results[result.custom_id] = _outcome(result)
+                    results[result.custom_id] = self._outcome(result)
         return results
+
+    def _outcome(self, result: _Result) -> Reply | ModelError:
+        if result.response is not None:
+            return Reply(result.response.status_code, {}, bytes(result.response.body))
+        error = result.error or _Error()
+        return ModelError(
+            f"the batch gave no reply ({error.code}): {self._model.clean(error.message)}", kind=error.code
+        )
 
     async def _found(self, batch: str) -> _Batch:
         return decoded((await self._model.send("GET", f"/batches/{batch}")).body, _Batch)
@@ -138,10 +150,3 @@ def _form(boundary: bytes, content: bytes) -> bytes:
     purpose = _part(b'name="purpose"', b"batch")
     file = _part(b'name="file"; filename="requests.jsonl"\r\nContent-Type: application/jsonl', content)
     return purpose + file + b"--" + boundary + b"--\r\n"
-
-
-def _outcome(result: _Result) -> Reply | ModelError:
-    if result.response is not None:
-        return Reply(result.response.status_code, {}, bytes(result.response.body))
-    error = result.error or _Error()
-    return ModelError(f"the batch gave no reply ({error.code}): {error.message}", kind=error.code)

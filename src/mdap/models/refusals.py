@@ -45,7 +45,8 @@ def _detailed(text: str, rest: dict[Any, Any]) -> Told:
     for detail in _details(rest.get("details")):
         codes |= {str(detail[name]) for name in ("reason", "error_code") if detail.get(name)}
         # Protocol Buffers write a duration as seconds with an s.
-        if isinstance(delay := detail.get("retryDelay"), str) and re.fullmatch(r"\d+(\.\d+)?s", delay):
+        # Its seconds have 12 digits at most; more of them would be an infinity to a float.
+        if isinstance(delay := detail.get("retryDelay"), str) and re.fullmatch(r"\d{1,12}(\.\d+)?s", delay):
             wait = float(delay[:-1])
     return Told(text, frozenset(codes), str(rest.get("param") or ""), wait)
 

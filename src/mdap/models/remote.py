@@ -178,6 +178,10 @@ class Remote(Adaptive):
         """Return a path behind the base URL as one from the root of the server."""
         return URL(self.base_url).path.rstrip("/") + path
 
+    def clean(self, text: str) -> str:
+        """Return a server's words fit for a message: on one line, of bounded length, without the key."""
+        return self._endpoint.clean(text)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._endpoint.close()
