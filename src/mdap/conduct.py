@@ -140,6 +140,7 @@ class Conduct:
             raise
         finally:
             self._tasks.pop(item, None)
+        # An earlier segment has left it, and its entry would say so for ever.
         if end is not None and end.status != "done":
             self._whole.append(RowEnded(item, "done"))
         await self._whole.keep_up()

@@ -16,6 +16,7 @@ def check_beginning(prompt: str, text_format: str, steps: Sequence[PlanStep], fo
     """Raise UsageError for an empty prompt, for what no journal can hold, and for a `start` that is not of the form."""
     if not isinstance(prompt, str) or not prompt.strip():
         raise UsageError("the prompt is empty", remedy="say what is to be done")
+    # A number would become a text with the first reply: the state has one form from beginning to end.
     if form == "text" and not isinstance(start, str):
         raise UsageError(
             f"start={start!r} is no text, and the state is one", remedy="give a text as start, or form='json'"

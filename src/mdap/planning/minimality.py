@@ -73,6 +73,7 @@ def is_minimal(rule: str | IsMinimal) -> IsMinimal:
     """
     if callable(rule):
         return rule
+    # `model` is a choice of the agent's, which then asks judges: it is no rule, and still one of the names.
     if rule not in RULES:
         raise unknown("rule of minimality", rule, [*RULES, "model"])
     return RULES[rule]
