@@ -57,6 +57,7 @@ class Warned(msgspec.Struct, frozen=True, tag="warned"):
     message: str
 
 
+# gc=False as in `records`: one comes with every step, and texts and numbers can be in no cycle.
 class StepBegun(msgspec.Struct, frozen=True, gc=False, tag="begun"):
     """A step is about to be voted on, or taken up again; with lookahead, some of its votes may be there already.
 
@@ -123,6 +124,7 @@ Event: TypeAlias = (
 )
 
 
+# Not frozen, unlike the events: each of them is folded into it in place.
 class Progress(msgspec.Struct):
     """Where a run stands. `steps` of `total` (None: unknown) are decided, `begun` of them before this segment.
 

@@ -12,6 +12,7 @@ import msgspec
 State: TypeAlias = Any
 Action: TypeAlias = Any
 Item: TypeAlias = int
+# Three, of all the words that vendors have: whether a reply is whole, was cut or was refused is what flags go by.
 Finish = Literal["stop", "length", "refusal"]
 Status = Literal["running", "done", "undecided", "budget", "stopped", "interrupted", "error"]
 # A row of a map whose budget, stop or interruption left it in the middle goes on at a resume, as does one that a person

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from mdap.core.errors import MdapError
 
+# Commands about stored runs alone: every other one can be typed as it stands.
 _COMMAND = re.compile(
     r"mdap (?:runs|inbox|(?P<name>resume|show|export|ledger|resolve)(?: (?P<run>[^\s`,;]+))?)"
     r"(?P<rest>(?: --(?:tool|tool-server|allow) (?:'[^']*'|[^\s`']+)+| --[a-z][a-z-]*| \d+)*)"

@@ -45,8 +45,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     takes; a run of one task warns before that, and ends there. None stands for no limit.
     """
 
+    # The hardest of the paper's million steps took 18 votes: past ten times that a step is not contested but wrong.
     max_samples: int = 200
     redraws: int = 10
+    # With waits that double from half a second: 15 s of trouble at most, since an outage is for a resume to outlast.
     retries: int = 5
     timeout: float = 60.0
     # The caps and temperatures of the paper's run of a million steps (arXiv:2511.09030): 750 tokens a reply, the first
@@ -68,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_identical: bool = False
     share_draws: bool = False
     remedies: tuple[str, ...] = ()
+    # Deeper gains little: to ask ahead is of use only until the votes of the step before are in.
     lookahead: int = 8
     draft: str | None = None
     leader_first: bool = False

@@ -97,6 +97,7 @@ class Independence:
         self._in_a_row += 1
         self._ballots[ballot] = first, FURTHER
         self._evidence -= weight * len(text) // CHARACTERS_PER_TOKEN * math.log(AGREEMENT)
+        # The row may have begun at any pair, and each beginning n has a share of the level that falls as 1/n^2.
         begun = self._pairs - self._in_a_row + 1
         if self._evidence > math.log(math.pi**2 / 6 / FALSE_ALARM) + 2 * math.log(begun):
             raise _alarm(

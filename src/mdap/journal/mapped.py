@@ -41,6 +41,7 @@ BATCH = """
         json_extract(value, '$[3]'), json_extract(value, '$[4]') FROM json_each(new.acts);
 """
 
+# Few enough to hold, and so many that the queries in between do not count.
 _READ_AT_ONCE = 1024
 _encode = msgspec.json.Encoder().encode
 

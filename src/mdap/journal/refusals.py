@@ -5,6 +5,7 @@ from __future__ import annotations
 from mdap.core.errors import JournalError
 from mdap.core.history import RunHead
 
+# More names than these nobody reads in an error.
 _NAMED = 10
 
 

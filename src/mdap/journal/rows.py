@@ -16,6 +16,7 @@ T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 
 
+# Of its own, since the journal alone leaves defaults out: what is printed of a sample has all its fields.
 class _Stored(Sample, frozen=True, omit_defaults=True):
     """A sample without the fields that have their default values."""
 

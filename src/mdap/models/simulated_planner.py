@@ -142,6 +142,7 @@ def _another(
         for other in (first + 1, first - 1, last)
         if 0 <= other <= last and other != first
     ]
+    # So that reasons in a prompt are of use: a planner that does not read them would be refused over and over.
     wrong = [step for step in wrong if _objection(step) not in reasons]
     return [wrong[int(which * len(wrong))]] if wrong else right
 

@@ -20,6 +20,7 @@ class Call(msgspec.Struct, kw_only=True, gc=False):
     request brought none.
     """
 
+    # Given as they came, while lines stand as calls ended: only both tell which calls were under way together.
     order: int
     request: str
     dialect: str

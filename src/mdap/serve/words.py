@@ -41,4 +41,5 @@ def words(text: str, what: str, known: Collection[str]) -> frozenset[str]:
     for word in found:
         if word not in known:
             raise unknown(what, word, known)
+    # A word that stands twice says the same twice; two numbers for one word would not, and `pairs` refuses them.
     return frozenset(found)

@@ -34,6 +34,7 @@ RULES: dict[str, tuple[Callable[..., Any], str]] = {
     "log_odds": (LogOdds, "target"),
     "adaptive_consistency": (AdaptiveConsistency, "confidence"),
     "esc": (Esc, "w"),
+    # The function and not the class: a score of one's own is code, and no spec holds that.
     "rasc": (rasc, "n"),
     "cisc": (Cisc, "n"),
     "borda": (Borda, "n"),

@@ -16,6 +16,7 @@ class FirstToK(msgspec.Struct, frozen=True):
     Its error is larger than that of ahead_by_k at the same k; it is not first-to-ahead-by-k.
     """
 
+    # As in the paper's replay of its run (Fig. 8), where first-to-3 decided all steps rightly as well.
     k: int = 3
 
     bound: ClassVar[str | None] = "I_(1-p)(k, k) per step, if every step of a kind has the same p above 0.5"

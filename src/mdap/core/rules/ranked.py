@@ -38,6 +38,7 @@ class Ranked(msgspec.Struct, frozen=True):
 
     def front(self, ballot: Ballot) -> Sequence[Any]:
         """Return who stands in front, several where they are equal, in the order in which they appeared."""
+        # And no abstract method: a Struct's metaclass and that of ABC exclude one another.
         raise NotImplementedError
 
     def leading(self, ballot: Ballot) -> Any:

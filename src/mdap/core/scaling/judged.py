@@ -18,6 +18,7 @@ def judged_success(p: float, q: float, k: int) -> float:
 
     Raises UsageError for probabilities outside of 0 to 1, and for k below 1.
     """
+    # Any probabilities: judges who are mostly wrong are just what one may want to see the effect of.
     if not (0 <= p <= 1 and 0 <= q <= 1):
         raise UsageError(f"p={p!r} and q={q!r} have to be probabilities", remedy="give both from 0 to 1")
     if k < 1:

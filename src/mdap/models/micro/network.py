@@ -100,6 +100,7 @@ class NumpyNetwork:
             # What the last layer makes of a token is only for that token's logits.
             start = first if layer == LAYERS - 1 else 0
             x = x[:, start:] + self._attended(x, layer, past[2 * layer : 2 * layer + 2], behind, grown, start)
+            # Squared below, as in training: an activation without exponentials, which are what takes time here.
             hidden = np.maximum(_normed(x, w[f"norm2{layer}"]) @ w[f"up{layer}"], 0)
             x = x + (hidden * hidden) @ w[f"down{layer}"]
         return _normed(x, w["norm"]) @ w["head"], grown
