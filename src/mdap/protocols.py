@@ -113,7 +113,7 @@ class Journal(Protocol):
     def claim(self, run: str) -> AbstractContextManager[None]:
         """Return a context in which this process alone drives `run`; raises RunBusy naming the process that does."""
 
-    # Beside `claim`, for those who only look: to find out by claiming would turn a driver away for that moment.
+    # Beside `claim`, for those who only look: a claim is held for as long as they do, and turns drivers away.
     def is_driven(self, run: str) -> bool:
         """Say whether anybody, here or in another process, drives `run` at this moment."""
 

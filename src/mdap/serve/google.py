@@ -173,6 +173,7 @@ def _text(content: Content) -> str:
 
 def _candidate(index: int, response: Response, has_logprobs: bool) -> dict[str, Any]:
     if response.finish == "refusal":
+        # Some category has to stand there, and clients look at the finish reason alone.
         rating = {"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": True}
         return {"finishReason": "SAFETY", "index": index, "safetyRatings": [rating]}
     parts = {"parts": [{"text": response.text}]} if response.text else {}
