@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from mcp.client.stdio import StdioServerParameters
 from mcp.server import MCPServer
-from mcp.server.mcpserver import Context
+from mcp.server.mcpserver import Context, Image
 from mcp.server.mcpserver.exceptions import ToolError
 
 import mdap
@@ -132,3 +135,94 @@ async def test_a_session_is_not_used_from_another_event_loop() -> None:
         box = Toolbox(tools, allow=["mcp"])
         result = await asyncio.to_thread(lambda: mdap.run(Order(), Clerk("mcp_shop_price", item="pen"), k=2, tools=box))
     assert "another event loop" in outcomes(result)[0]["error"]
+
+
+def gallery() -> MCPServer[Any]:
+    """A server whose answers are of other sorts than one object."""
+    server: MCPServer[Any] = MCPServer("gallery")
+
+    @server.tool(structured_output=False)
+    def one(item: str) -> str:
+        """Say one text."""
+        return item
+
+    @server.tool(structured_output=False)
+    def many(item: str) -> Any:
+        """Say several texts."""
+        return [item, item]
+
+    @server.tool(structured_output=False)
+    def picture(item: str) -> Any:
+        """Show a picture with its title."""
+        return [item, Image(data=b"png", format="png")]
+
+    @server.tool()
+    def silent(item: str) -> str:
+        """Fail without a word."""
+        raise ToolError("")
+
+    return server
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("one", {"status": "ok", "value": "pen"}),
+        ("many", {"status": "ok", "value": ["pen", "pen"]}),
+        (
+            "picture",
+            {
+                "status": "ok",
+                "value": [
+                    {"type": "text", "text": "pen"},
+                    {"type": "image", "data": "cG5n", "mimeType": "image/png"},
+                ],
+            },
+        ),
+    ],
+)
+async def test_an_answer_is_its_text_or_its_texts_and_with_a_picture_all_its_parts(name: str, wanted: Any) -> None:
+    async with tool_servers({"shop": gallery()}) as tools:
+        assert outcomes(await ran(name, Toolbox(tools, allow=["mcp"])))[0] == wanted
+
+
+async def test_a_server_that_fails_without_a_word_is_said_to_have_failed() -> None:
+    async with tool_servers({"shop": gallery()}) as tools:
+        found = outcomes(await ran("silent", Toolbox(tools, allow=["mcp"])))[0]
+    assert found["status"] == "raised"
+    assert found["error"].strip()
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        StdioServerParameters(command="/nowhere/to/be/found"),
+        StdioServerParameters(command="true"),
+        "http://127.0.0.1:9/mcp",
+    ],
+)
+async def test_a_server_that_cannot_be_reached_is_named_although_others_can(server: Any) -> None:
+    seen: list[Any] = []
+    with pytest.raises(UsageError, match="the server far cannot be reached"):
+        async with tool_servers({"shop": shop(seen), "far": server}):
+            raise AssertionError("it was reached")
+    assert seen == ["opened"]
+
+
+async def test_tools_of_one_name_at_two_servers_are_told_apart() -> None:
+    async with tool_servers({"a": gallery(), "b": gallery()}, only=["mcp_a_one", "mcp_b_one"]) as tools:
+        assert [tool.schema.name for tool in tools] == ["mcp_a_one", "mcp_b_one"]
+
+
+@pytest.mark.slow
+def test_without_the_package_it_is_said_what_to_install() -> None:
+    program = (
+        "import sys, asyncio; sys.modules['mcp'] = None; sys.modules['mcp.client'] = None\n"
+        "from mdap.tool_servers import tool_servers\n"
+        "async def main():\n"
+        "    async with tool_servers({'a': 'http://127.0.0.1:9'}): pass\n"
+        "asyncio.run(main())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "tools of MCP servers need the package mcp. pip install 'mdap[mcp,schemas]'" in ended.stderr

@@ -147,4 +147,5 @@ def _value(result: CallToolResult) -> Any:
     # Texts only where there is nothing else: an image among them must not get lost.
     if len(texts) == len(result.content):
         return texts[0] if len(texts) == 1 else texts
-    return [part.model_dump(mode="json", exclude_none=True) for part in result.content]
+    # By the protocol's names, which a model may know, and not by those of the package's fields.
+    return [part.model_dump(mode="json", by_alias=True, exclude_none=True) for part in result.content]
