@@ -16,6 +16,7 @@ import msgspec
 from mdap.core.evidence import Latency, Share, Tendency, at_least, excess, latency, spread_of, tendency, wilson
 from mdap.core.scaling import upper_share
 
+# Of one calibration, at most: all of its tests share it, so that looking at more kinds raises no more alarms.
 LEVEL = 0.05
 Outcome: TypeAlias = Literal["right", "wrong", "flagged"]
 # A step that is drawn again needs so many draws to show that it is hard, and teaches little after so many.

@@ -16,6 +16,7 @@ from mdap.core.history import Seen
 from mdap.core.rules import AheadByK, FirstToK, Majority, bound_of, rule
 from mdap.core.scaling import HARD_P, expected_votes, first_to_k_failure, step_failure, upper_share
 
+# One-sided: only a p that is taken too high makes a promise that is not kept.
 CONFIDENCE = 0.95
 # How each rule fails against one alternative. A rule that is not here has no bound, and its certificate says so.
 FAILURE: dict[type, Callable[[float, int], float]] = {

@@ -122,6 +122,7 @@ def tendency(first: Sequence[float], second: Sequence[float]) -> Tendency:
     if min(m, n) < LEAST:
         return Tendency(chance, 1.0, m, n)
     size = m + n
+    # That of the sum of ranks, less what equal values take from it: untimed calls and coarse clocks give many.
     variance = m * n / 12 * (size + 1 - ties / (size * (size - 1)))
     # The continuity correction: ranks move in steps, the normal law does not.
     off = max(0.0, abs(above - m * n / 2) - 0.5)
@@ -129,6 +130,7 @@ def tendency(first: Sequence[float], second: Sequence[float]) -> Tendency:
     return Tendency(chance, p_value, m, n)
 
 
+# Below, the normal law stands for ranks too badly for a p-value that others act upon.
 LEAST = 5
 
 

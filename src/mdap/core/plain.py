@@ -42,6 +42,7 @@ def exact(value: list[Any]) -> tuple[bytes, list[Any]] | None:
         # Sets, tuples, records and dates come back as something else, and have the long way.
         return (form, copy) if copy == value else None
     except (TypeError, ValueError, RecursionError):
+        # Without a word of why: the long way meets the same value next, and says what is wrong with it.
         return None
 
 

@@ -98,6 +98,7 @@ def amount_of(given: Any, what: str = "budget_usd") -> Decimal:
         # By its text: 0.1 is meant as a tenth, and Decimal(0.1) is a little more.
         amount = Decimal(str(given))
     except InvalidOperation:
+        # Answered below, like all else that is no amount.
         amount = Decimal("NaN")
     if isinstance(given, bool) or not amount.is_finite() or amount < 0:
         raise UsageError(f"{what}={given!r} is no amount of USD", remedy="give one such as 10 or 2.50")

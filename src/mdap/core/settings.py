@@ -47,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     # The hardest of the paper's million steps took 18 votes: past ten times that a step is not contested but wrong.
     max_samples: int = 200
+    # Where a third of all samples is flagged, eleven in a row are 6 in a million: then the prompt is at fault.
     redraws: int = 10
     # With waits that double from half a second: 15 s of trouble at most, since an outage is for a resume to outlast.
     retries: int = 5

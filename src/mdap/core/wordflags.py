@@ -31,6 +31,7 @@ PHRASES: Mapping[str, float] = MappingProxyType(
         "hmm": 0.3,
     }
 )
+# Half of what flags a reply: sentences come again in honest lists, too, and one more sign of doubt has to join them.
 _REPETITION, _VARIED, _SENTENCES = 0.5, 0.7, 3
 
 

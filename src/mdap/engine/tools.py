@@ -32,7 +32,9 @@ from mdap.engine.poll import Poll
 from mdap.engine.taskview import TaskView
 from mdap.protocols import Decide
 
+# As long as a call of a model has.
 TIMEOUT = 60.0
+# What a tool returns stands in the state, and so in every prompt that follows: this much is 16,000 tokens of it.
 MOST_BYTES = 65_536
 # Characters of what a tool raised: an error can be as long as a result.
 MOST_ERROR = 2_000

@@ -127,4 +127,5 @@ def busy(run: str, pid: str = "", host: str = "") -> RunBusy:
 
 def _read(handle: int) -> bytes:
     os.lseek(handle, 0, os.SEEK_SET)
+    # A process id and the name of a host, which has 255 characters at most.
     return os.read(handle, 300)

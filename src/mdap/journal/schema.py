@@ -190,6 +190,7 @@ def _use_wal(connection: sqlite3.Connection, timeout: float) -> None:
         except sqlite3.OperationalError as error:
             if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > give_up:
                 raise
+            # Short, since the other one switches within it; and it happens once in the life of a file.
             time.sleep(0.005)
         else:
             return

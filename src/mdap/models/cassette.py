@@ -140,6 +140,7 @@ class Recorder(_Counting):
             raise
         headers = {name: reply.headers[name] for name in _KEPT if name in reply.headers}
         try:
+            # As text where it is text, which nearly all replies are: a cassette is to be read, and compared by lines.
             written = Call(key, attempt, method, path, asked, reply.status, headers, body=reply.body.decode())
         except UnicodeDecodeError:
             text = base64.b64encode(reply.body).decode()
@@ -202,6 +203,7 @@ def digest(method: str, path: str, body: bytes) -> str:
     try:
         canonical = msgspec.json.encode(msgspec.json.decode(body), order="deterministic")
     except (ValueError, RecursionError):
+        # What is no JSON, such as an uploaded file, is known by its bytes.
         canonical = body
     return blake2b(b"\0".join((method.encode(), path.encode(), canonical)), digest_size=12).hexdigest()
 

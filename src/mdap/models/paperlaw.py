@@ -13,6 +13,7 @@ import msgspec
 
 from mdap.models.rates import Part, Rates
 
+# The moves of 20 disks, 2^20 - 1.
 STEPS = 1_048_575
 
 # arXiv:2511.09030, Fig. 8: steps still undecided after 1, 2, 3 ... samples (flagged ones count) and votes.

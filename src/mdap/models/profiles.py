@@ -99,6 +99,7 @@ class Family(msgspec.Struct, frozen=True):
 
 def _server(name: str, port: int, *keys: str, context: str, known: str, profile: Profile) -> Server:
     profile = msgspec.structs.replace(profile, known=known)
+    # At the port that each listens on by default, and on this machine: no prompt leaves it unless an address says so.
     return Server(name, "openai", f"http://127.0.0.1:{port}/v1", keys, profile, context_path=context)
 
 

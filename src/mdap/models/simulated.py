@@ -359,6 +359,7 @@ def _check_flags(flags: float, share: float, shape: float) -> None:
             f"simulated: flags={flags!r} does not fit into flag_share={share!r} of the steps",
             remedy="give a flag_share of at least flags",
         )
+    # Below, the quantiles of `rates` become coarse; above, the law is all but a point, which needs no shape.
     if shape and not (0.1 <= shape <= 1000.0 and flags < share):
         raise UsageError(
             f"simulated: no Beta law has flag_shape={shape!r} and the mean {flags / share:.3g}",

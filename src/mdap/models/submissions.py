@@ -23,6 +23,7 @@ class Patience(NamedTuple):
     The time between looks grows from `first` by half each time, up to `longest`.
     """
 
+    # Longer than the first wait of a repeated call, 0.5 s at most: what one batch refused can be in the next.
     quiet: float = 0.6
     first: float = 1.0
     longest: float = 60.0

@@ -68,6 +68,7 @@ def parse_chaos(text: str) -> dict[str, float]:
 class Attempts:
     """How often each body was asked before. Bounded: what was not asked for the longest time is forgotten first."""
 
+    # More bodies than are ever under way together, in some ten megabytes.
     def __init__(self, capacity: int = 65_536) -> None:
         self._capacity = capacity
         self._counts: dict[bytes, int] = {}

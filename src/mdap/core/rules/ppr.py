@@ -116,6 +116,7 @@ def _first_two(ballot: Ballot) -> tuple[tuple[int, int], int]:
     return (ordered[0], ordered[1]), 1 + counts.index(ordered[0])
 
 
+# One for each level: those of the first candidates to appear, of all the runs that a process has.
 @lru_cache(maxsize=64)
 def _margins(level: float) -> Margins:
     # The density is lower with every vote of the leader; a tie has the highest, and wins nothing at any level.

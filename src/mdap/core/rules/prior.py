@@ -23,6 +23,7 @@ PSEUDO_STEPS = 1.0
 # after 1,000.
 FIRST_REFRESHES = (100, 300, 1000, 3000)
 REFRESH_EVERY = 5000
+# Short enough to notice that steps have become harder; still shorter costs votes where nothing changes.
 MEMORY = 50_000
 # Neighbours on the grid are hard to tell apart, so EM creeps; the error that is predicted has settled long before.
 EM_ROUNDS, EM_CHANGE = 60, 1e-7

@@ -65,6 +65,7 @@ def _fraction(x: float, a: float, b: float) -> float:
             d = 1 / (1 + term * d or tiny)
             c = 1 + term / c or tiny
             value *= (change := d * c)
+        # Some units of a float's last digit: no further term would change what is returned.
         if abs(change - 1) < 1e-15:
             return value
     raise ArithmeticError(f"the incomplete beta function did not converge at x={x}, a={a}, b={b}")
