@@ -293,6 +293,7 @@ def _waiting(head: RunHead, ballot: OpenBallot, why: str, acts: list[Acted], row
         ballot.step,
         head.task,
         _rule(head, ballot),
+        # It was written where nobody knew the run's id.
         why.replace("mdap show RUN", f"mdap show {head.id}"),
         tuple(candidates),
         ballot.messages,

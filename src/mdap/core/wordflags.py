@@ -85,6 +85,7 @@ def empty_lines(share: float) -> Flag:
         raise UsageError(f"a share of empty lines cannot be {share}", remedy="give 0 or more, and less than 1")
 
     def _check(response: Response, _request: Request) -> str | None:
+        # Empty lines before and after are how a reply is sent, not how it is written.
         lines = response.text.strip().splitlines()
         bare = sum(1 for line in lines if not line.strip())
         return f"{bare} of {len(lines)} lines are empty" if lines and bare / len(lines) > share else None

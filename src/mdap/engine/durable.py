@@ -51,6 +51,7 @@ class Log:
         self._clock = clock
         self._timed = clock.now()
         self._waiting: deque[tuple[int, float]] = deque()
+        # Nothing of this log's own is under way yet: a flush has nothing to wait for.
         self._last_ticket = journal.durable
         self._retries_stored: dict[str, int] = {}
         self._condition_of: Callable[[], tuple[str, ...]] | None = None
@@ -61,6 +62,7 @@ class Log:
         self._ahead: Ahead | None = None
         self._ahead_stored = Ahead()
         self._reached: tuple[int, State] | None = None
+        # What a judge had used before, in an earlier segment of this process, is not this one's.
         self._judged = Usage() if view.judge is None else view.judge.usage
         self._tempo: Tempo | None = None
         self._leader: Leader | None = None

@@ -67,6 +67,7 @@ class Independence:
             raise _alarm(draw, "a header of the reply says that a cache gave it, not the model", self._remedy)
         if response.id:
             self._see_id(draw, response.id)
+        # At a temperature of 0 equal replies are what was asked for.
         hot = request.temperature is None or request.temperature > 0
         if hot and self._known:
             raise _foreseen(draw.step, self._known, self._remedy)

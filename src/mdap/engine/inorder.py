@@ -69,6 +69,7 @@ class InOrder(Generic[T]):
             if self._next not in self._ready:
                 if not self._is_closed:
                     break
+                # What is missing now will never come.
                 self._next = min(self._ready)
             batch.append(self._ready.pop(self._next))
             self._next += 1

@@ -223,6 +223,7 @@ class Lookahead:
         branch = self._parked.pop(key, None)
         if branch is None:
             branch = Branch(key, poll or self._open_poll(step))
+        # A ballot that was never drawn for saves nothing.
         elif branch.poll.slots:
             self.ahead.reused += 1
         if branch.decision is None:
@@ -280,6 +281,7 @@ class Lookahead:
             if position == len(chain) and not self._may_grow():
                 return
             state = self._leading(branch)
+            # What is being asked follows from this very answer: all that stands behind it is left alone.
             if state is None or (position < len(chain) and state == branch.followed):
                 return
             next_step = self._next(branch, state)
@@ -404,6 +406,7 @@ def _leader(slots: list[Slot]) -> tuple[Vote | None, int]:
             continue
         if first is None:
             first = slot.vote
+        # Nearly always all votes agree, and then nothing has to be counted by candidate.
         elif slot.vote.key != first.key:
             return _contested([slot.vote for slot in slots if slot.vote is not None])
         alike += 1

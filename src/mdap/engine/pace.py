@@ -167,6 +167,7 @@ def paced(
         try:
             if not pace.calm:
                 return await _held_up(request)
+            # Not by `take`: while all is calm nothing is limited, but a refusal has to know how many are under way.
             shared.taken += 1
             try:
                 return await complete(request)

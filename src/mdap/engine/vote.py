@@ -172,6 +172,7 @@ def _sample(
 def _confided(sample: Sample, told: Told) -> Sample:
     if told.second is None:
         return msgspec.structs.replace(sample, confidence=told.confidence)
+    # On one bill: a vote takes what both of its calls took.
     usage = told.second.usage or _NO_USAGE
     return msgspec.structs.replace(
         sample,

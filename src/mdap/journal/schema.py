@@ -168,6 +168,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    # One without anything in it may be a journal that another process is about to make.
     if application != APPLICATION_ID and (application or version or tables):
         raise JournalError(
             f"{path} is an SQLite file of another program",

@@ -117,6 +117,7 @@ class Writer(Generic[T]):
             if self._failure is not None:
                 raise self._refusal()
             self._waiters.append((ticket, loop, promise))
+            # What is being written already is not hurried by another signal.
             if ticket > self._taken:
                 self._signal.put(None)
         return True

@@ -199,6 +199,7 @@ class Batched:
             try:
                 return await ask(batch)
             except ModelRejected as error:
+                # Providers keep batches for some weeks, not for ever.
                 if error.status == 404:
                     error.remedy = "the provider has forgotten the batch: submit anew with --batch-anew"
                 raise

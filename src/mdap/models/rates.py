@@ -35,6 +35,7 @@ class Part(msgspec.Struct, frozen=True):
         if not self.shape:
             return self.mean**events * (1.0 - self.mean) ** others
         a, b = self.shape, self.b
+        # Factor by factor, as in Polya's urn: no digit is lost in a quotient of Beta functions.
         chance = 1.0
         for i in range(events):
             chance *= (a + i) / (a + b + i)

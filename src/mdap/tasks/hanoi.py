@@ -351,6 +351,7 @@ def _parse_move(text: str) -> Action:
     try:
         action = _ints(found[1])
     except msgspec.DecodeError:
+        # Such as 2.0 or true: refused below, by the same flag as a number too few.
         action = []
     if len(action) != 3:
         raise RedFlag(f"move is not three integers: {found[1][:60]}")

@@ -32,6 +32,7 @@ def network(backend: Backend = "auto") -> Network:
     try:
         return OnnxNetwork()
     except ModuleNotFoundError as error:
+        # Its own absence alone: one that is installed, and lacks something itself, is to be seen.
         if backend == "auto" and error.name == "onnxruntime":
             return NumpyNetwork()
         raise UsageError(
