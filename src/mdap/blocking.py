@@ -133,6 +133,7 @@ def resume(
     **changes: Unpack[Changes],
 ) -> Result:
     """Return the result of a run taken up where its journal ends: see `mdap.aio.resume`."""
+    # Argument by argument, as everywhere here: editors and type checkers are to know each of them.
     work = api.resume(
         run,
         journal=journal,

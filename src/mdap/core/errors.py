@@ -109,6 +109,7 @@ class BudgetReached(MdapError):
     code = "budget"
 
 
+# Raised, since hooks and observers are only told: nobody looks at what they return.
 class Stop(MdapError):
     """Raised by a hook or an observer to end a run as `stopped`; the run can be resumed."""
 

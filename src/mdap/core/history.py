@@ -33,6 +33,7 @@ class RunHead(msgspec.Struct, frozen=True):
     tools: str = ""
 
 
+# Not frozen: a budget counts in one of its own.
 class Spend(msgspec.Struct):
     """What calls cost, or what is set aside for them: calls, tokens, seconds, nano-dollars."""
 

@@ -148,6 +148,7 @@ def by_schema(schema: Schema) -> Key:
             form = canonical(_dated(builtins(value), schema, schema), schema)
         except UsageError as error:
             raise RedFlag(error.message) from error
+        # A text again, since keys are JSON values; half of a surrogate pair comes back in this way alone.
         return form.decode("utf-8", "surrogatepass")
 
     return _key

@@ -271,6 +271,7 @@ class OpenBallot(msgspec.Struct, frozen=True):
     step: int
     state: State
     kind: str = ""
+    # Pairs and no mapping: frozen with the record, and no key of a JSON object, which would be a text.
     votes: tuple[tuple[int, Vote], ...] = ()
     redraws: tuple[tuple[int, int], ...] = ()
     samples: tuple[Sample, ...] = ()

@@ -212,6 +212,7 @@ class Lookahead:
     def _front(self, step: Step) -> Branch:
         """Return the branch of the step that is waited for, first in the chain, and being drawn."""
         key = (step.index, _encode(step.state))
+        # The step is asked in another state than was expected: nothing of that chain follows from this one.
         if self._chain and self._chain[0].key != key:
             self._cut(0)
         if not self._chain:
@@ -257,6 +258,7 @@ class Lookahead:
     def _on_vote(self, branch: Branch) -> None:
         chain = self._chain
         position = branch.key[0] - chain[0].key[0] if chain else -1
+        # A branch that was cut may still have a last vote to tell of.
         if not 0 <= position < len(chain) or chain[position] is not branch:
             return
         self._count(branch, branch.unfinished)

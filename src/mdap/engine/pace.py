@@ -70,8 +70,10 @@ class Pace:
             self._window.settle(entry, tokens)
         places = self.places
         if places.allowed < self.most:
+            # So that a round of as many replies as are allowed makes one more.
             places.allowed += 1 / places.allowed
             places.hand_on()
+        # Not while anybody waits: in the calm, who comes later would be let past them.
         elif not self._window.is_kept and not places.is_awaited and self._clock.now() >= self._cool_until:
             self.calm, places.allowed = True, float("inf")
 

@@ -231,4 +231,5 @@ def _keep(promises: list[Promise], failure: JournalError | None) -> None:
         if failure is None:
             promise.set_result(None)
         else:
+            # One each, for the same reason as in `_refusal`.
             promise.set_exception(JournalError(failure.message, remedy=failure.remedy))

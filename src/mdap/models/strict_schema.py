@@ -54,6 +54,7 @@ def _is_taken(part: dict[str, Any]) -> bool:
     if _is_object(part):
         named = part.get("properties", {})
         return part.get("additionalProperties") is False and set(part.get("required", ())) == set(named)
+    # A part that does not say what it is would allow anything, and is refused there.
     return bool(part.keys() & {"type", "enum", "const", "anyOf", "$ref"})
 
 

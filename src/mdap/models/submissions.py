@@ -109,6 +109,7 @@ class Submissions:
     def _fold(self, line: _Line) -> None:
         if line.closed:
             self._intents.pop(line.intent, None)
+        # The name may come after another process has closed the intent.
         elif line.batch and line.intent in self._intents:
             self._intents[line.intent].batch = line.batch
         elif line.requests:

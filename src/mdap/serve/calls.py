@@ -64,6 +64,7 @@ class Calls:
         self._model = model
         self._ways = ways
         self._attempts = Attempts()
+        # For its order, which a set lacks: the oldest is forgotten first.
         self._answered: dict[str, None] = {}
         self._order = 0
 
