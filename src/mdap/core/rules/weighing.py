@@ -91,7 +91,8 @@ def check_weights(votes: Iterable[Logged], price: float = 0.0, alike: Iterable[L
     ece = calibration_error([1 / (1 + math.exp(-weight)) for weight in weights], rights)
     raw = calibration_error([vote.confidence for vote in logged], rights)
     wqd = within_question(logged if alike is None else alike)
-    gain = _gain(weights, rights)
+    # Votes that all weigh the same gain nothing on paper; by rounding they may seem to.
+    gain = _gain(weights, rights) if scale > 0 else 1.0
     reason = _refusal(ece, wqd, gain, price)
     return Weighing(len(logged), wrong, ece, raw, wqd, scale, shift, gain, worth=not reason, reason=reason)
 
