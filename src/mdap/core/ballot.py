@@ -48,6 +48,7 @@ class Rule(Protocol):
         winner says that the rule closes the ballot all the same: what it comes to is for the task's `settle` to say.
         """
 
+    # Beside `needed`, which is 0 as well where a ballot is closed without a winner.
     def decided(self, ballot: Ballot) -> bool:
         """Say whether the candidate that leads has won."""
 

@@ -100,6 +100,7 @@ def judge(kinds: Sequence[Kind], steps: float, target: float) -> Verdict:
     or the same wrong answer was seen to come more often. A larger k would then settle on it.
     """
     size, goal = whole("steps", steps), checked_target(target)
+    # Also where it refuses: by this one sees whether more samples could help.
     exact = _least_k(kinds, size, goal, lambda sort: (sort.share, sort.p.value, sort.q.value))
     refusal = _refusal(kinds)
     k = None if refusal else _least_k(kinds, size, goal, _unfavourable)

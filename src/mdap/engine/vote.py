@@ -58,6 +58,7 @@ class Reader:
     def __init__(self, view: TaskView, state: State) -> None:
         self._view = view
         self._state = state
+        # Of one step alone, and so no larger than its cap of samples.
         self._known: dict[str, Vote | RedFlag] = {}
         self.schema = view.reply_schema(state)
 

@@ -141,6 +141,7 @@ def copy(record: T) -> T:
 
 def array(rows: Iterable[bytes]) -> str | None:
     """Return rows as one JSON array, or None if there are none."""
+    # Joined and not encoded: each row is JSON already.
     joined = b",".join(rows)
     return f"[{joined.decode()}]" if joined else None
 

@@ -214,6 +214,7 @@ def _sampling(context: int, *, json_schema: bool = True) -> Profile:
 def _claude(*, temperature: bool, json_schema: bool = True, context: int | None = None) -> Profile:
     return Profile(
         temperature=temperature,
+        # The interface has none, whatever the model.
         seed=False,
         json_schema=json_schema,
         context=context,

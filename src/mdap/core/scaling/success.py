@@ -51,6 +51,7 @@ def step_success(p: float, k: float) -> float:
 
     The same holds for a subtask of m steps, since m cancels (Eq. 12, p_sub). At k = 1 it is p.
     """
+    # By the odds: of a large k the powers p^k and (1-p)^k are both 0 to a float.
     return math.exp(-math.log1p(math.exp(whole("k", k) * log_against(p))))
 
 
