@@ -462,3 +462,58 @@ def test_in_virtual_time_too_a_run_that_waits_for_nobody_gives_way() -> None:
         return turns
 
     assert run_virtual(main()) > 10
+
+
+class Broken:
+    """A model object of somebody's own whose code fails, once or for good."""
+
+    spec = "broken"
+
+    def __init__(self, error: BaseException, times: int = 1_000) -> None:
+        self.error = error
+        self.left = times
+
+    async def complete(self, request: Request) -> Response:
+        self.left -= 1
+        if self.left >= 0:
+            raise self.error
+        return Response(right(""))
+
+
+class Bound(Broken):
+    """The same, and it wants to know the task."""
+
+    def bind(self, task: Any) -> Bound:
+        return Bound(self.error, self.left)
+
+
+@pytest.mark.parametrize("model", [Broken, Bound])
+def test_what_a_model_object_raises_is_one_error_that_names_it_and_the_way_on(model: type[Broken]) -> None:
+    with pytest.raises(ModelError, match="broken raised KeyError: 'choices'") as raised:
+        mdap.run(Applied(1), model(KeyError("choices")))
+    assert any("what was decided is kept" in note for note in raised.value.__notes__)
+
+
+def test_what_may_be_the_networks_is_tried_again_for_a_model_object_too() -> None:
+    async def main() -> Any:
+        return await mdap.aio.run(Applied(1), Broken(ConnectionResetError("gone"), 2))
+
+    result = run_virtual(main())
+    assert (result.status, result.retries) == ("done", {"failed": 2})
+
+
+def test_a_map_whose_model_object_fails_ends_in_one_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="broken raised KeyError: 'choices'") as raised:
+        mdap.map(lambda _: Applied(1), [{}, {}], model=Bound(KeyError("choices")), journal=tmp_path / "map.db")
+    assert any("what was decided is kept" in note for note in raised.value.__notes__)
+
+
+def test_a_reply_that_is_no_response_is_an_error_that_says_what_came() -> None:
+    class Speaker:
+        spec = "speaker"
+
+        async def complete(self, request: Request) -> str:
+            return right("")
+
+    with pytest.raises(ModelError, match="speaker returned str, not a Response"):
+        mdap.run(Applied(1), Speaker())  # type: ignore[arg-type]

@@ -25,8 +25,8 @@ from mdap.core.events import Warned
 from mdap.core.records import Request, Response
 from mdap.core.redflags import RedFlags
 from mdap.core.secrets import keep_secret
+from mdap.engine.blamed import blamed
 from mdap.journal import open_journal
-from mdap.models.blamed import blamed
 from mdap.planned import Conduct, Role, conducting
 from mdap.roles import Ensemble
 from mdap.tools import Toolbox

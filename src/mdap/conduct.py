@@ -35,7 +35,6 @@ from mdap.engine.taskview import TaskView
 from mdap.engine.tools import said_of
 from mdap.engine.vote import Asking
 from mdap.engine.voting import do_voting
-from mdap.models.blamed import blamed
 from mdap.observers import Observer, warn
 from mdap.parts import Parts, suited
 from mdap.protocols import Clock, Complete, Journal, Model, Rule, Task
@@ -302,14 +301,8 @@ class Conduct:
     def _stack(self, model: Model, tariffs: dict[str, Tariff]) -> Stack:
         settings = self._staged.casting.usual.settings
         routed = over(model, lambda one: PerRow(one, self._tasks) if hasattr(one, "bind") else one)
-        listing = listed(self._log.list_attempt) if settings.record == "samples" else None
-
-        def _around(complete: Complete) -> Complete:
-            # Innermost: what lists attempts, and what repeats them, knows errors of ours alone.
-            call = blamed(model.spec, complete)
-            return call if listing is None else listing(call)
-
-        return stacked(routed, settings, self._meter, self._clock, {}, self._emit, tariffs=tariffs, around=_around)
+        around = listed(self._log.list_attempt) if settings.record == "samples" else None
+        return stacked(routed, settings, self._meter, self._clock, {}, self._emit, tariffs=tariffs, around=around)
 
     def _spare_models(self) -> SpareModels:
         parts = self._parts(self._staged.casting.usual, TaskView(_NoSteps()))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mdap import api
 from mdap.clock import run_virtual
-from mdap.core.errors import JournalError, ModelRejected, Stop, TaskError
+from mdap.core.errors import JournalError, ModelError, ModelRejected, Stop, TaskError
 from mdap.core.events import Called, Event, Flagged, Started, StepDecided
 from mdap.core.history import Entry
 from mdap.core.records import Message, Move, Request, Response
@@ -187,7 +187,7 @@ def test_a_run_that_is_cancelled_ends_its_calls_and_leaves_nothing_behind(
 class Failing(Chancy):
     """Is rejected at the n-th call."""
 
-    def __init__(self, at: int, error: Exception, **chance: Any) -> None:
+    def __init__(self, at: int, error: BaseException, **chance: Any) -> None:
         super().__init__(**chance)
         self.at, self.error = at, error
 
@@ -218,14 +218,21 @@ def test_a_rejected_call_raises_once_its_siblings_have_ended_and_the_run_can_go_
     assert_equal_to_unbroken(shape, resumed(run, journal, shape(STEPS), second), first, second)
 
 
+class Halt(BaseException):
+    """What is no error of anybody's code, as an exit is none."""
+
+
 @pytest.mark.parametrize("shape", SHAPES)
-def test_an_error_that_is_no_error_of_mdap_ends_its_siblings_and_is_raised_as_itself(
-    shape: type[Pairs], journal: Journal
+@pytest.mark.parametrize(
+    ("error", "raised"), [(ZeroDivisionError("a bug"), ModelError), (Halt("a bug"), Halt)], ids=["bug", "halt"]
+)
+def test_what_a_model_object_raises_leaves_no_call_behind_and_the_run_goes_on(
+    shape: type[Pairs], journal: Journal, error: BaseException, raised: type[BaseException]
 ) -> None:
-    first, second = Failing(8, ZeroDivisionError("a bug"), **CHANCE, latency=2.0), Chancy(**CHANCE)
+    first, second = Failing(8, error, **CHANCE, latency=2.0), Chancy(**CHANCE)
 
     async def main() -> None:
-        with pytest.raises(ZeroDivisionError, match="a bug"):
+        with pytest.raises(raised, match="a bug"):
             await plain_run(shape(STEPS), first, journal=journal, **RULES)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 

@@ -14,8 +14,9 @@ import pytest
 
 from mdap.clock import run_virtual
 from mdap.core.errors import ModelError, ModelRejected, UsageError
+from mdap.core.foreign import BUGS
 from mdap.core.records import Message, Prompt, Request, Response
-from mdap.models.function import BUGS, Function
+from mdap.models.function import Function
 from tests.models.contract import ModelContract
 from tests.models.toy import asked
 

@@ -33,3 +33,18 @@ class Foreign:
                 f"{self.what} raised {type(error).__name__}: {redacted(str(error))}",
                 remedy="mend it and go on with `mdap resume RUN`",
             ) from error
+
+
+BUGS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MdapError,
+    NameError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
+"""Exceptions that asking again will not mend; all others may be the network's."""

@@ -18,6 +18,7 @@ from mdap.core.errors import BudgetReached, FingerprintChanged, MdapError, Model
 from mdap.core.history import Acted, Book, Decided, Entry, History, Opened, RowDecided, RowEnded, RunHead, Snapshot
 from mdap.core.plain import plain
 from mdap.core.records import Decision, OpenBallot, Request, Response, RowStatus, State, Step
+from mdap.engine.blamed import blamed, is_ours
 from mdap.engine.calling import Emit
 from mdap.engine.durable import LONGEST_WAIT, MOST_WAITING, Log, durable
 from mdap.engine.growth import Growth
@@ -88,7 +89,7 @@ class PerRow:
         self.spec: str = model.spec
         self._model = model
         self._tasks = tasks
-        self._bound: dict[int, Any] = {}
+        self._bound: dict[int, Complete] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
@@ -100,9 +101,10 @@ class PerRow:
         if bound is None:
             # Rows come and go: those that are gone are let go of here.
             self._bound = {row: kept for row, kept in self._bound.items() if row in self._tasks}
-            bound = self._bound[item] = self._model.bind(self._tasks[item])
-        response: Response = await bound.complete(request)
-        return response
+            model = self._model.bind(self._tasks[item])
+            bound = model.complete if is_ours(model) else blamed(self.spec, model.complete)
+            self._bound[item] = bound
+        return await bound(request)
 
 
 class Whole:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from mdap.core.prices import Tariff
 from mdap.core.settings import Settings
+from mdap.engine.blamed import blamed, is_ours
 from mdap.engine.calling import Emit, Meter, retrying, timed
 from mdap.engine.pace import pace_of, paced
 from mdap.engine.together import gathered
@@ -55,6 +56,8 @@ def stacked(
 
     def _called(one: Model) -> Complete:
         call = gathered(one, settings.share_draws)
+        if not is_ours(one):
+            call = blamed(one.spec, call)
         # Innermost: it sees each call that really goes out, every repeat included.
         if around is not None:
             call = around(call)

@@ -12,10 +12,10 @@ from types import SimpleNamespace, TracebackType
 from typing import Any
 
 from mdap.core.errors import ModelError, ModelRejected, UsageError
+from mdap.core.foreign import BUGS
 from mdap.core.records import Finish, Message, Request, Response, Usage
 from mdap.core.secrets import redacted
 from mdap.models.adaptive import Adaptive
-from mdap.models.function import BUGS
 from mdap.models.profiles import Profile, profile_of
 from mdap.models.refusals import Told, refused_parameter
 from mdap.protocols import Model

@@ -11,7 +11,8 @@ from concurrent.futures import Executor, Future
 from types import TracebackType
 from typing import Any, Protocol
 
-from mdap.core.errors import MdapError, ModelError, UsageError
+from mdap.core.errors import ModelError, UsageError
+from mdap.core.foreign import BUGS
 from mdap.core.records import Message, Request, Response
 from mdap.core.secrets import redacted
 
@@ -56,21 +57,6 @@ class Function:
         if isinstance(said, Response):
             return said
         raise _error(f"{self.spec} returned {type(said).__name__}, not a text or a Response", kind="reply", again=False)
-
-
-BUGS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    MdapError,
-    NameError,
-    NotImplementedError,
-    TypeError,
-    ValueError,
-)
-"""Exceptions that asking again will not mend; all others may be the network's."""
 
 
 def text_of(messages: Sequence[Message]) -> str:

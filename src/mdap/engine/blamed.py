@@ -9,10 +9,15 @@ from types import TracebackType
 from typing import Any
 
 from mdap.core.errors import MdapError, ModelError
+from mdap.core.foreign import BUGS
 from mdap.core.records import Request, Response
 from mdap.core.secrets import redacted
-from mdap.models.function import BUGS
 from mdap.protocols import Complete
+
+
+def is_ours(model: object) -> bool:
+    """Say whether a model is one of this package, which raise nothing but errors of mdap."""
+    return type(model).__module__.partition(".")[0] == "mdap"
 
 
 def blamed(spec: str, complete: Complete) -> Complete:
