@@ -278,6 +278,7 @@ class Conduct:
         """Wrap each model once, whatever roles it has, and give back to it what it had learnt."""
         tariffs = {spec: Tariff(price) for spec, price in self._prices.items()}
         models = self._staged.casting.models
+        # By identity: several roles may share a model, which need have no hash.
         found = {id(model): self._stack(model, tariffs) for model in models}
         knowing: dict[int, Any] = {
             number: found[id(model)].model

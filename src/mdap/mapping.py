@@ -397,6 +397,7 @@ class _Map:
             await self._log.flush()
             ended = status
         finally:
+            # In any case, and as an error where the end is not durable: observers are not to wait for ever.
             self._meter.tell(RunEnded(ended, reason))
 
     def _rows(self) -> dict[str, int]:

@@ -83,6 +83,7 @@ class ModelCalibration(msgspec.Struct, frozen=True):
         projection, calls, amount = self.verdict.projection, self.calls_per_step, self.usd
         if projection is None or calls is None or amount is None:
             return None
+        # By way of a call: the amount is of the whole run, `calls` are of a step.
         return amount.value / projection.calls.value * calls
 
 

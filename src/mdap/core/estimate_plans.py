@@ -17,6 +17,7 @@ from mdap.core.scaling.gated import CONTENTIOUS
 
 # The search for a k has to end even where money is no object.
 MOST_K = 1_000_000
+# More than can ever be asked: past it the figures would say nothing but that.
 MOST_LEAVES = 10**12
 
 

@@ -309,6 +309,7 @@ class Fold:
             yield FlagMetrics(
                 name,
                 count,
+                # Never by 0: what was flagged was a sample.
                 count / samples,
                 flag.recorded,
                 flag.steps,

@@ -48,6 +48,7 @@ def parse_spec(text: str) -> Spec:
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     """Return the error for a name that is not known: it lists what there is and what was probably meant."""
     names = sorted(known)
+    # Below difflib's own 0.6: half a name, such as sim for simulated, is to be recognised as well.
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     guess = f"did you mean {close[0]!r}? " if close else ""
     return UsageError(f"unknown {what} {name!r}", remedy=f"{guess}there is: {', '.join(names)}")

@@ -156,6 +156,7 @@ def _shares(decision: Decision, slots: range) -> tuple[float | None, float | Non
         if not sample.flag:
             counts[sample.key] = counts.get(sample.key, 0) + 1
         if sample.slot in slots:
+            # First draws alone: a redraw comes of a flag, and would count the same trouble twice.
             if not sample.redraw:
                 first += 1
                 flagged += bool(sample.flag)

@@ -224,6 +224,7 @@ class Ride:
 
     def _stacked(self) -> Callable[[Step], Awaitable[Decision]]:
         shared, polls = self._shared, self._polls
+        # Growth of its own: prompts grow along the steps of one row, and are short again in the next.
         asking = msgspec.structs.replace(shared.asking, view=self._view, growth=Growth(shared.context))
 
         async def _vote(asking: Asking, step: Step) -> Decision:
@@ -316,6 +317,7 @@ def _left(shared: Shared, row: Given, ride: Ride | None, status: RowStatus, erro
     else:
         ride.leave(status, error.message)
     if status not in SETTLED:
+        # Not of this row: it ends the map, and the row goes on at a resume.
         raise error
     if ride is None:
         return _settled(row, status, error.message)

@@ -46,6 +46,7 @@ class TaskView:
         self.replay: Callable[[Any, Any], Any] | None = None if self.apply is None else self._replay
         methods = ("start", "is_done", "kind", "prompt", "parse", "check", "apply", "key", "settle", "rank", "effect")
         named = (*methods, "observe", "reply_schema")
+        # Made once: most of them are entered at every step.
         self._in = {name: Foreign(f"{type(task).__name__}.{name}") for name in named}
         if self.vote_on not in ("action", "pair") or (self.vote_on == "action" and self.apply is None):
             raise TaskError(

@@ -95,6 +95,7 @@ class Failover(Several):
         """Take over what an earlier part of the run had learnt."""
         others = []
         for told in condition:
+            # By their whole form: the words of members begin with a number, too.
             match told.split(" "):
                 case [number, "failed", failed]:
                     self._breakers[int(number)].failed = int(failed)

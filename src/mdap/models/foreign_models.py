@@ -82,6 +82,7 @@ class _Foreign(Adaptive):
         raise NotImplementedError
 
     def _settings(self, request: Request, profile: Profile) -> dict[str, Any]:
+        # Neither a schema nor n: each library has its own way with them, and votes need neither.
         settings: dict[str, Any] = {"max_tokens": request.max_tokens}
         if profile.seed:
             settings["seed"] = request.seed

@@ -88,6 +88,7 @@ def beta_quantile(a: float, b: float, u: float) -> float:
     return 1.0 / (1.0 + math.exp(-logit))
 
 
+# A law asks for the same few tables at every step.
 @lru_cache(maxsize=32)
 def _table(a: float, b: float) -> tuple[float, float, list[float]]:
     """The distribution function of Beta(a, b) at equal distances of the logit: the first, the distance, the values.

@@ -19,6 +19,7 @@ class Prefixes:
     the other whole blocks are written. Tokens are taken to be spread evenly over the text, and are rounded down.
     """
 
+    # Blocks of some 16 million characters, in some forty megabytes.
     def __init__(self, capacity: int = 262_144) -> None:
         self._capacity = capacity
         self._known: dict[bytes, None] = {}
