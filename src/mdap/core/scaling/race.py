@@ -102,7 +102,8 @@ def step_failure_bound(p: float, q: float, k: float) -> float:
     # Without wrong votes there are no rivals, and ln((1-p)/q) does not exist.
     if p == 1:
         return 0.0
-    odds = math.exp(_log_rivals(p, q) + whole("k", k) * (math.log(q) - math.log(p)))
+    # exp overflows above 709, where the bound is 1 to a float long since.
+    odds = math.exp(min(700.0, _log_rivals(p, q) + whole("k", k) * (math.log(q) - math.log(p))))
     return odds / (1 + odds)
 
 
@@ -133,4 +134,5 @@ def _log_rivals(p: float, q: float) -> float:
             f"q={q!r} is not below p={p!r}: a wrong answer is as common as the right one",
             remedy="change the prompt, the model or the step; a larger k settles on the wrong answer",
         )
-    return math.log((1 - p) / q)
+    # Not the logarithm of the quotient, which may be beyond a float.
+    return math.log(1 - p) - math.log(q)
