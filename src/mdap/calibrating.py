@@ -304,6 +304,7 @@ def _some(drawn: Any, truth: Callable[[State], Any] | None, wanted: int) -> list
             states.append(state)
             if len(states) == wanted:
                 return states
+    # Fewer than were wanted will do: a task may have few.
     if not states:
         raise UsageError("the task's `sample` gives no state with an answer", remedy="mend `sample`, or `answer`")
     return states

@@ -192,6 +192,7 @@ class Conduct:
         """Make everything durable, the end of this segment included."""
         ended: Status = "error"
         try:
+            # Both: branches hand over by the whole, and leases by the log.
             await self.flush()
             await self._log.flush()
             spent = self._meter.budget.spent

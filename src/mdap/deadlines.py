@@ -33,6 +33,7 @@ class Deadlines:
         assert task is not None
         deadline = Deadline(self, task, loop.time() + self._seconds)
         self._open[deadline] = None
+        # One that is set is for an earlier block, and so in time for this one.
         if self._timer is None:
             self._timer = loop.call_at(deadline.when, self._look)
         return deadline

@@ -163,6 +163,7 @@ def checked_rates(rates: Rates) -> Rates:
 
 def _shown(largest: int) -> list[int]:
     """Return the k of the table's rows: all up to one past `largest`, or so many of them, evenly spread."""
+    # Spread evenly and not as powers: what one looks for in the table is where it begins to be enough.
     apart = max(1, math.ceil(largest / ROWS))
     return [1, *range(apart, largest + apart + 1, apart)]
 

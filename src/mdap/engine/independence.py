@@ -76,6 +76,7 @@ class Independence:
 
     def _see_id(self, draw: Draw, name: str) -> None:
         before = self._ids.get(name)
+        # A draw that is asked once more may rightly be given its own reply.
         if before is not None and before != draw and _is_random(name):
             where = "of this step" if before.step == draw.step else f"of step {before.step}"
             raise _alarm(draw, f"the reply has the id {name[:60]!r}, and so had one {where}", self._remedy)

@@ -67,6 +67,7 @@ class MemoryJournal:
     def claim(self, run: str) -> Iterator[None]:
         """Return a context in which one driver has `run`; raises RunBusy while another does."""
         kept = self._run(run)
+        # A flag is enough: it lives in one process, where nothing is awaited between the look and the taking.
         if kept.claimed:
             raise busy(run, str(os.getpid()))
         kept.claimed = True

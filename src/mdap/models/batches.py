@@ -45,6 +45,7 @@ class _Place(NamedTuple):
     def id(self) -> str:
         """What the entry is called in its batch: the coordinates of the draw."""
         draw = self.request.draw
+        # Of letters, digits, _ and - alone, as vendors want it: the rows of a calibration are numbered below 0.
         return f"{draw.item}_{draw.step}_{draw.slot}_{draw.redraw}"
 
 

@@ -91,6 +91,7 @@ class Client:
 
     async def complete(self, request: Request) -> Response:
         """Return the answer that was handed in for this draw, however long that takes."""
+        # Without a usage: whoever answered told none, and nothing is made up for it.
         return Response(await self._mailbox.ask(request))
 
 

@@ -90,6 +90,7 @@ async def serve(
             f"refusing to listen on {host!r}, which other machines can reach, without a token",
             remedy="give --token, or listen on 127.0.0.1",
         )
+    # From a day on every batch would have expired before it was begun.
     if not 0 <= batch_delay < 86_400:
         raise UsageError(f"batch delay {batch_delay!r} is out of range", remedy="give seconds from 0 up to a day")
     # Others than simulated models answer any text, and need no task to read it by.

@@ -185,6 +185,7 @@ def between(low: Outlook, high: Outlook, error: float) -> float:
 
     `low` errs less than `high`. It is what a fair comparison of rules takes, whose errors come in jumps.
     """
+    # Steps are judged by one rule or the other, so that errors and votes mix in the same shares.
     share = (error - low.error) / (high.error - low.error)
     return share * high.votes + (1 - share) * low.votes
 

@@ -87,6 +87,7 @@ def undecided_shares(p: float, k: float) -> Iterator[float]:
     leads = [0.0] * width
     leads[int(k) - 1] = 1.0
     while True:
+        # Nothing comes back over either edge: what was there is decided.
         padded = [0.0, *leads, 0.0]
         leads = [padded[i] * right + padded[i + 2] * (1 - right) for i in range(width)]
         yield math.fsum(leads)
