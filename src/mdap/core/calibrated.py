@@ -172,7 +172,7 @@ def decode(data: bytes) -> Calibration:
     """Read what `encode` wrote; raises UsageError for anything else, a later version included."""
     try:
         read = msgspec.json.decode(data, type=Calibration)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # the latter for what is nested too deeply
         raise UsageError(
             f"not a calibration: {error}", remedy="give a file that `mdap calibrate --output` wrote"
         ) from None

@@ -130,7 +130,7 @@ def read_metrics(text: str | bytes) -> RunMetrics:
     """Return the record that was written as JSON; raises UsageError for what is none."""
     try:
         return msgspec.json.decode(text, type=RunMetrics)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # the latter for what is nested too deeply
         raise UsageError(f"these are no metrics: {error}", remedy="write them with `mdap metrics RUN --json`") from None
 
 
