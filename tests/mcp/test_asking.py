@@ -14,8 +14,10 @@ from mcp.shared.exceptions import MCPError
 import mdap
 from mdap.mcp.allowed import Allowed
 from mdap.mcp.server import made_server
+from mdap.tools import Toolbox
 from tests.mcp.own import Sleepy
 from tests.mcp.support import ERAS, calling, desk_at
+from tests.tool_support import Clerk, Order
 
 BLUE = Allowed(model="tests.mcp.own:says_blue")
 
@@ -186,3 +188,41 @@ async def test_prompts_teach_a_client_tools_that_there_are(era: str) -> None:
             named = {tool for tool in tools if tool in message.content.text}  # type: ignore[union-attr]
             assert named, prompt.name
             assert all(value in message.content.text for value in takes.values())  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("said", [{"retry": True}, {"outcome": '{"price": null}'}, {"outcome": "null"}])
+async def test_a_call_of_which_nobody_knows_what_came_is_made_again_or_told_and_never_voted_on(
+    said: dict[str, Any], tmp_path: Path
+) -> None:
+    async def price(item: str) -> int:
+        """Look up."""
+        entered.set()
+        await asyncio.sleep(600)
+        return 4
+
+    entered, tools = asyncio.Event(), Toolbox([price], allow=["custom"])
+    left = asyncio.create_task(
+        mdap.aio.run(
+            Order(),
+            Clerk("price", item="pen"),
+            k=2,
+            tools=tools,
+            journal=tmp_path / "j.db",
+        )
+    )
+    await entered.wait()
+    left.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await left
+    async with desk_at(tmp_path / "j.db") as desk, calling(desk) as call:
+        # The call is begun and nothing more: a resume finds out that nobody knows, here as on a command line.
+        run, clerk = desk.journal.heads()[0].id, Clerk("price", item="pen")
+        resumed = await mdap.aio.resume(run, journal=desk.journal, task=Order(), model=clerk, tools=tools)
+        assert resumed.status == "undecided"
+        [waiting] = (await call("inbox"))["items"]
+        where = {"run": waiting["run"], "step": waiting["step"], "by": "Ann"}
+        assert "nobody votes on" in await call.error("resolve", **where, k=3)
+        assert "say one thing" in await call.error("resolve", **where, retry=True, outcome="1")
+        assert "outcome" in await call.error("resolve", **where, outcome='{"a": 1, "a": 2}')
+        assert (await call("resolve", **where, **said))["by"] == "Ann"
+        assert (await call("inbox"))["total"] == 0

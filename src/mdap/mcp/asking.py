@@ -198,10 +198,15 @@ class AskTools:
         ] = None,
         k: Annotated[int | None, Field(description="Go on voting, by this margin.", ge=1, le=10_000)] = None,
         skip: Annotated[bool, Field(description="Leave the row of a map out.")] = False,
+        retry: Annotated[bool, Field(description="Make the call of a tool again: nobody knows how it ended.")] = False,
+        outcome: Annotated[
+            str | None,
+            Field(description="The call of a tool was made: what it returned, as JSON.", max_length=1_000_000),
+        ] = None,
     ) -> dict[str, Any]:
         """Say how an undecided step goes on; it is recorded who said so. Then run_resume.
 
-        Ask the user before you decide in their place.
+        Ask the user before you decide in their place: a call that is made again may act twice.
         """
         from mdap import inbox
 
@@ -210,7 +215,10 @@ class AskTools:
         self._desk.check_rule(head)
         move = None if override is None else _move(override)
         acted = inbox.resolve(
-            self._desk.journal, head.id, step, by=by, row=row, accept=accept, override=move, k=k, skip=skip,
+            self._desk.journal, head.id, step, by=by, row=row,
+            accept=accept, override=move, k=k, skip=skip, retry=retry,
+            # ABSENT and not None, for a tool may have returned null.
+            outcome=ABSENT if outcome is None else _json("outcome", outcome, "give what the tool returned, as JSON"),
             # A row of a map has no single task to be checked by.
             view=None if move is None or row is not None else self._desk.view(head),
         )  # fmt: skip
@@ -268,12 +276,16 @@ def _brief(waiting: dict[str, Any]) -> dict[str, Any]:
     return kept | {"why": shortened(waiting["why"]), "candidates": candidates, "left_out": left_out}
 
 
-def _move(text: str) -> Move:
+def _json(name: str, text: str, remedy: str) -> Any:
     try:
         # As strictly as a model's answer: of two values under one key nobody could say which was meant.
-        read = read_json(text)
+        return read_json(text)
     except RedFlag as flag:
-        raise UsageError(f"override: {flag.message}", remedy='give {"action": ..., "next_state": ...}') from None
+        raise UsageError(f"{name}: {flag.message}", remedy=remedy) from None
+
+
+def _move(text: str) -> Move:
+    read = _json("override", text, 'give {"action": ..., "next_state": ...}')
     if not isinstance(read, dict) or "action" not in read or not read.keys() <= {"action", "next_state"}:
         raise UsageError("override: it is no move", remedy='give {"action": ..., "next_state": ...}')
     return Move(read["action"], read.get("next_state", ABSENT))
