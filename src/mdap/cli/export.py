@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from mdap.cli.options import USUAL_PLACE, Place, RunId, ToFile
 
@@ -40,6 +41,16 @@ def export(
             sys.stdout.buffer.writelines(encode(line) + b"\n" for line in found)
             sys.stdout.buffer.flush()
         else:
-            with output.open("wb") as file:
+            with _made(output) as file:
                 file.writelines(encode(line) + b"\n" for line in found)
     return 0
+
+
+def _made(path: Path) -> BinaryIO:
+    from mdap.core.errors import UsageError
+
+    try:
+        return path.open("wb")
+    # Only of the opening: a disk that fills up while rows are written is no mistake of whoever typed the name.
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", remedy="name another --output") from None

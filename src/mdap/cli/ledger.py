@@ -121,10 +121,10 @@ def _by_id(calls: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int]]:
 
 
 def _print(told: dict[str, Any], attempts: Iterable[Attempt]) -> None:
-    from rich.console import Console
+    from mdap.cli.report import plain_console
 
     # Ids are a server's own text: brackets in them are no markup.
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = plain_console()
     for attempt in attempts:
         at = f"step {attempt.step} slot {attempt.slot}" + (f" redraw {attempt.redraw}" if attempt.redraw else "")
         if not attempt.failure:

@@ -42,7 +42,9 @@ def report(result: Mapped, display: Display, ways: Sequence[str]) -> None:
     if display.json:
         print_json(result.to_dict())
     elif not display.quiet:
-        say(f"{result.run}: {result.status}, {told(result)}, {result.votes:,} votes, {result.seconds:,.2f} s")
+        # A file without rows begins no run.
+        name = f"{result.run}: " if result.run else ""
+        say(f"{name}{result.status}, {told(result)}, {result.votes:,} votes, {result.seconds:,.2f} s")
     # Of other ends the rows themselves say why.
     if result.status in ("budget", "stopped"):
         say(f"{result.status}: {addressed(result.reason, result.run, display.flag)}")

@@ -62,10 +62,11 @@ _SHOWN = ("temperature", "seed", "n", "logprobs", "json_schema")
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    from mdap.cli.report import plain_console
+
+    console = plain_console()
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("server", "models", "takes", "context"):
         # Folded and not cut, for a name that is cut cannot be typed.

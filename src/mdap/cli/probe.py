@@ -90,11 +90,12 @@ def _made(model: str, base_url: str | None) -> Any:
 
 
 def _print(report: Any) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    from mdap.cli.report import plain_console
+
+    console = plain_console()
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     for finding in report.findings:
         shown = {True: "yes", False: "no", None: "?"}.get(finding.value, str(finding.value))
