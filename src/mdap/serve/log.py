@@ -75,7 +75,7 @@ def read_log(path: Path | str) -> list[Call]:
     for number, line in enumerate(lines, 1):
         try:
             calls.append(_decode(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{path}, line {number}, is no call: {error}", remedy="give the file of --log") from None
     return calls
 
