@@ -154,7 +154,7 @@ class RemoteContract:
         assert (type(error), error.kind) == (ModelError, "timeout")
         assert "0.1 s" in error.message
         assert "timeout" in error.remedy
-        assert time.perf_counter() - began < 1
+        assert time.perf_counter() - began < 10  # it would hang for ever
 
     async def test_a_certificate_that_nobody_signed_is_refused_and_the_key_never_leaves(
         self, own_certificate: ssl.SSLContext
@@ -278,5 +278,5 @@ class RemoteContract:
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
-            await asyncio.wait_for(server.gone.wait(), 1)
+            await asyncio.wait_for(server.gone.wait(), 30)
             await model.close()

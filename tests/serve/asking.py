@@ -73,8 +73,8 @@ async def ask(server: Server, dialect: str, text: str = "100 200", **more: Any) 
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what is to happen within two seconds."""
-    for _ in range(400):
+    """Wait for what is to happen soon, and on a busy machine within half a minute."""
+    for _ in range(6_000):
         if condition():
             return
         await asyncio.sleep(0.005)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 import mdap
 from mdap.core.errors import RedFlag, UsageError
+from mdap.core.records import Message
 from mdap.tasks.catalog import task
 from mdap.tasks.problems import Multiplication, Sorting, multiplication, sorting
 from tests.tasks.contract import TaskContract
@@ -83,6 +85,58 @@ def test_thinking_aloud_before_the_last_line_is_no_flag() -> None:
     assert (
         made.parse(f"Let me see.\nanswer = 5\n\nanswer = {made.a * made.b}\n", made.start()).action == made.a * made.b
     )
+
+
+@given(st.lists(st.integers(0, 9999), max_size=8))
+def test_no_mistake_in_a_list_is_the_right_answer(numbers: list[int]) -> None:
+    problem = f"Sort in ascending order: {numbers}"
+    made = sorting(3)
+    assert made.solved(problem) == sorted(numbers)
+    assert made.wrong(problem)
+    assert sorted(numbers) not in made.wrong(problem)
+
+
+@given(st.integers(0, 10**30), st.integers(0, 10**30))
+def test_no_mistake_in_a_product_is_the_right_answer(a: int, b: int) -> None:
+    problem = f"Multiply {a} by {b}."
+    assert a * b not in multiplication().wrong(problem)
+    assert len(set(multiplication().wrong(problem))) == 3
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        "",
+        "Multiply 2 by 3",
+        "Multiply 2 by -3.",
+        "Multiply 2 by three.",
+        f"Multiply {'9' * 5000} by 1.",
+        "Sort in ascending order: 1, 2",
+        "Sort in ascending order: [1,,2]",
+        "Sort in ascending order: [1, 2",
+        "Sort in ascending order: [[1]]",
+        f"Sort in ascending order: [{'9' * 5000}]",
+    ],
+)
+@pytest.mark.parametrize("made", [multiplication(), sorting(3)])
+def test_a_text_that_is_no_such_problem_is_refused_and_never_guessed(made: Any, problem: str) -> None:
+    with pytest.raises(ValueError, match=r"is no product|is no list|delimiter|Expecting|limit|digits"):
+        made.solved(problem)
+    form = made.prompt({"problem": ""})
+    with pytest.raises(ValueError, match=r"is no product|is no list|delimiter|Expecting|limit|digits"):
+        made.read([Message("user", f"{problem}{form}")])
+    with pytest.raises(ValueError, match=r"no prompt"):
+        made.read([])
+
+
+@given(st.integers(0, 2**40))
+def test_a_random_problem_is_one_of_the_same_size_and_its_prompt_is_read_back(seed: int) -> None:
+    for made in (multiplication(4, 0, 2), sorting(6)):
+        state = made.sample(Random(seed))
+        assert made.read([Message("user", made.prompt(state))]) == state
+        assert made.parse(made.write(made.answer(state)), state) == made.answer(state)
+        for move in made.mistakes(state):
+            assert made.parse(made.write(move), state) == move
 
 
 def test_they_are_tasks_by_name() -> None:

@@ -147,6 +147,9 @@ def ranking(options: Sequence[str]) -> Format:
     """
     # By way of `one_of`, whose demands on options hold here as well.
     given = list(one_of(options).spec["options"])
+    # Replies are read line by line, so an option of two lines could never be met.
+    if any(len(option.splitlines()) > 1 for option in given):
+        raise UsageError(f"ranking={given!r} has an option of several lines", remedy="write each in one line")
     known = frozenset(given)
 
     def _rank(reply: str) -> list[Any]:

@@ -47,7 +47,7 @@ def read_report(report: Report | str | Path) -> Report:
     try:
         # By its type, so that a file of another sort is refused here and not in the middle of a run.
         return msgspec.json.decode(Path(report).read_bytes(), type=Report)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"no report of a probe can be read from {report}: {error}",
             remedy="write one by `mdap probe MODEL --output FILE`",

@@ -216,7 +216,8 @@ class Sorting(Problem):
     def wrong(self, problem: str) -> list[list[int]]:
         """Return lists with one slip: a number lost, one twice."""
         right = self.solved(problem)
-        return [right[:-1], [*right, right[-1] if right else 0]]
+        # Of no numbers none can be lost.
+        return [right[:-1], [*right, right[-1]]] if right else [[0]]
 
     def read_answer(self, text: str) -> list[int]:
         """Return a list of whole numbers; raises RedFlag for anything else."""
