@@ -295,7 +295,9 @@ class Place:
     def flag(self) -> str:
         """What a command to be typed next must have at its end to find the same file."""
         # Only for the flag: a variable is still set when the next command is typed.
-        return f" --journal {_quoted(str(self.journal))}" if self.journal else ""
+        name = str(self.journal or "")
+        # What begins with a hyphen would be read as a flag.
+        return f" --journal {_quoted(f'./{name}' if name.startswith('-') else name)}" if name else ""
 
 
 USUAL_PLACE = Place()
