@@ -179,6 +179,7 @@ def prepare(
     if not any(message.content.strip() for message in messages):
         raise UsageError("the prompt is empty", remedy='ask something: mdap ask "PROMPT"')
     if form.instruction:
+        # Within the last message: some servers refuse two of one role in a row.
         last = messages[-1]
         messages[-1] = Message(last.role, f"{last.content}\n\n{form.instruction}")
     if not isinstance(named, Judged):
@@ -217,6 +218,7 @@ def answer_of(result: Result, inquiry: Inquiry, rule: Rule, p: float | None = No
     probability, assumption = _probability(rule, inquiry, p, decided=decided)
     return Answer(
         value=inquiry.form.load(answer) if decided else ABSENT,
+        # The very reply: another of the same key may be worded otherwise.
         text=next((sample.text for sample, _ in counts if inquiry.form.read(sample.text) == answer), ""),
         decided=decided,
         counts=tuple(values),
@@ -308,6 +310,7 @@ def _probability(rule: Rule, inquiry: Inquiry, p: float | None, *, decided: bool
 
 
 def _shown(vote: Vote) -> str:
+    # Text as it stands: a judge is to compare answers, and not their quotation marks.
     action = vote.move.action
     return action if isinstance(action, str) else json.dumps(action, ensure_ascii=False)
 

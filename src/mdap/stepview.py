@@ -78,6 +78,7 @@ def _decided(stored: Stored, step: int) -> dict[str, Any]:
 
 def _open(stored: Stored) -> dict[str, Any]:
     ballot = stored.result.book.ballot
+    # `step_of` has refused a step that is neither decided nor open.
     assert ballot is not None
     counts: dict[bytes, int] = {}
     for _, vote in ballot.votes:
@@ -103,6 +104,7 @@ def _candidates(samples: Sequence[Sample]) -> dict[bytes, int]:
     for sample in samples:
         if sample.key:
             counts[sample.key] = counts.get(sample.key, 0) + 1
+    # Sorting is stable: what has as many votes keeps its place.
     return {key: place for place, key in enumerate(sorted(counts, key=lambda key: -counts[key]))}
 
 
@@ -114,6 +116,7 @@ def _sample(sample: Sample, numbers: dict[bytes, int]) -> dict[str, Any]:
         made["candidate"] = numbers[sample.key]
     if sample.model:
         made["model"] = sample.model
+    # Absent rather than null: who did not ask for it should not wonder at it.
     if sample.confidence is not None:
         made["confidence"] = sample.confidence
     if sample.second is not None:

@@ -10,6 +10,7 @@ def with_base_url(model: str, base_url: str | None) -> str:
     from mdap.core.errors import UsageError
     from mdap.core.spec import parse_spec, write_spec
 
+    # One address cannot be that of all of them, and nobody has said whose it is.
     if " + " in model or " | " in model:
         raise UsageError(f"{model!r} is several models", remedy="write base_url=... in the spec of each")
     spec = parse_spec(model)

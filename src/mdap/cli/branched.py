@@ -91,6 +91,7 @@ def drive(
         if outcome is None:
             return CODES["interrupted"]
         head, book = journal.head(outcome.run), journal.history(outcome.run).book
+    # With the journal closed: whoever reads the result slowly keeps nobody else from it.
     report(outcome)
     say_ways_on(head, book, display.flag)
     code: int = CODES[outcome.status]

@@ -23,6 +23,7 @@ PLANNED = Group("Of a plan, or of an agent", sort_key=3)
 class Call:
     """What one call takes."""
 
+    # Not whole numbers: these are means of many calls.
     tokens_in: Annotated[float, Parameter(help="Tokens of one prompt.", group=CALLS)] = 0
     tokens_out: Annotated[float, Parameter(help="Tokens of one reply.", group=CALLS)] = 0
     price_in: Annotated[float | None, Parameter(help="Price of a million tokens in.", group=CALLS)] = None
@@ -76,6 +77,7 @@ def estimate(
         float | None, Parameter(alias="--s", metavar="COUNT", help="Steps of the run, or of the plan.", converter=count)
     ] = None,
     v: Annotated[float, Parameter(help="Probability that a sample is a vote, not flagged.")] = 1.0,
+    # None, since each of the three has a default of its own.
     k: Annotated[
         int | None,
         Parameter(

@@ -34,6 +34,7 @@ def executor_settings(file: Path | None, *, is_used: bool) -> ExecutorSettings |
     if found is None:
         return None
     for variable, key in found.keys.items():
+        # A key that is there under its usual name was put there on purpose, and holds.
         os.environ.setdefault(variable, key)
     unused = [*found.unused, *(f"the tools of the server {one.get('name', '')}" for one in found.servers)]
     for name in unused if file is not None or is_used else ():

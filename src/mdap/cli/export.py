@@ -37,6 +37,7 @@ def export(
         else:
             found = steps_of(journal, head.id) if is_planned(head) else read(journal, head.id).result.export()
         if output is None:
+            # As bytes, past the text layer: some systems change line ends there, and equal runs would differ.
             sys.stdout.flush()
             sys.stdout.buffer.writelines(encode(line) + b"\n" for line in found)
             sys.stdout.buffer.flush()

@@ -80,12 +80,14 @@ def mcp(
         from mdap.mcp import serving
     except ModuleNotFoundError as error:
         absent = (error.name or "").partition(".")[0]
+        # No extra mends an installation that lacks a part of its own.
         if absent in ("mdap", ""):
             raise
         raise UsageError(f"mdap mcp needs {absent}", remedy="pip install 'mdap[mcp]'") from None
     # All of that stays as long as the process, so later collections pass over it.
     gc.freeze()
     gc.enable()
+    # On standard output a line of the log would be taken for a message.
     serving.log_to_stderr(verbose)
     if http:
         door = serving.Door(host, port, token, tuple(allow_host or ()))

@@ -59,6 +59,7 @@ def metrics(
             return 0
         reading = Reading(journal, run)
         if steps and not json:
+            # A line as soon as its step is read: who looks for one in a long run need not wait for the last.
             for step in reading.steps():
                 print_json(step)
             return 0
@@ -116,6 +117,7 @@ def _print(found: RunMetrics) -> None:
 
 def _flag(flag: FlagMetrics) -> tuple[str, str]:
     told = f"{flag.count:,} ({flag.share:.2%} of the samples), {flag.recorded:,} recorded in {flag.steps:,} steps"
+    # Of samples that were not kept nothing but their number is known.
     if flag.recorded:
         told += f": the answer was wrong in {flag.wrong:,}, right in {flag.right:,}, unknown in {flag.unknown:,}"
     return f"  {flag.name}", told if flag.precision is None else f"{told}; precision {flag.precision:.2%}"
@@ -127,6 +129,7 @@ def _print_tried_json(tried: DryRun) -> None:
     from mdap.cli.report import print_json
 
     def _told(one: FlagPrecision) -> dict[str, object]:
+        # These two are reckoned, not stored, and would be left out.
         return {**msgspec.to_builtins(one), "unknown": one.unknown, "precision": one.precision}
 
     whole = {**msgspec.to_builtins(tried), "base": tried.base, "together": _told(tried.together)}
@@ -140,6 +143,7 @@ def _print_tried(tried: DryRun, preset: str) -> None:
     console = plain_console()
     console.print(f"{tried.run}  {preset} red flags, tried on recorded samples")
     known = f"{tried.wrong:,} wrong, {tried.right:,} right"
+    # Beside every precision: where most answers are wrong, any flag looks good.
     random = "" if tried.base is None else f"; discarded at random: precision {tried.base:.2%}"
     rows = [("samples", f"{tried.samples:,} recorded: {known}{random}")]
     rows += [(f"  {one.name}", _tried(one)) for one in (*tried.by_flag, tried.together)]

@@ -34,6 +34,7 @@ def print_planned(made: PlannedEstimate) -> None:
 def _affordable(made: PlannedEstimate) -> str:
     if isinstance(made.affordable, Unaffordable):
         return f"{made.affordable.budget:,.0f} calls are too few: even k=1 takes {made.affordable.least:,.0f}"
+    # By what is the most without redraws, hence the last two words.
     surely = "no k is sure to fit" if made.safe is None else f"k={made.safe} fits whatever happens, flags apart"
     return f"{made.budget_calls:,.0f} calls pay for k={made.affordable} if all goes well; {surely}"
 
@@ -41,6 +42,7 @@ def _affordable(made: PlannedEstimate) -> str:
 def _by_role(by_role: dict[str, Calls]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
     for name in ("role", "least", "most", "cap"):
+        # A number that is broken over two lines is read as two.
         table.add_column(name, justify="left" if name == "role" else "right", no_wrap=True)
     for role, calls in by_role.items():
         table.add_row(role, f"{calls.least:,}", f"{calls.most:,}", f"{calls.cap:,}")

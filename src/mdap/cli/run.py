@@ -77,6 +77,7 @@ def run(
     from mdap.cli.driving import drive
 
     chosen = tapes.into(with_base_url(model, base_url))
+    # Whoever may be asked is recorded, also who only takes over.
     mixed, next_ones = [[tapes.into(spec) for spec in specs or ()] for specs in (mix, fallback)]
     options: dict[str, Any] = {"mix": mixed, "fallback": next_ones, "probe": probe}
     options |= {**given(changeable), **given(fixed), **money.options, **tools.given}
@@ -134,6 +135,7 @@ def resume(
 
     existing(display)
     settings = {**given(changeable), **money.options, **tools.given}
+    # By sort, for the one command that goes on with runs of all sorts.
     of_chains = {"--accept-changes": accept_changes, "--probe": probe}
     of_maps = {"--retry-failed": retry_failed}
     of_both = {"--calibration": calibration, "--record-http": tapes.record_http, "--replay-http": tapes.replay_http}

@@ -32,6 +32,7 @@ def serve(
         str | None,
         Parameter(help="What a simulated model is asked about: it reads the state from the text it is sent."),
     ] = None,
+    # A free one, so that a further server can always be started.
     port: Annotated[int, Parameter(help="Port to listen on; 0 takes a free one.", converter=whole)] = 0,
     host: Annotated[str, Parameter(help="Address to listen on; one beyond this machine needs a token.")] = "127.0.0.1",
     chaos: Annotated[
@@ -42,6 +43,7 @@ def serve(
         # Also from a variable: the words of a command can be read by everybody on the machine.
         Parameter(env_var="MDAP_SERVE_TOKEN", show_env_var=True, help="What callers must send as their key."),
     ] = None,
+    # Never by chance: a fault that was met once can then be met again.
     seed: Annotated[
         int, Parameter(help="Settles the chaos, and the replies to requests without a seed.", converter=whole)
     ] = 0,

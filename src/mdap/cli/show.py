@@ -44,6 +44,7 @@ def show(
     with stored_run(run, place) as stored:
         if step is not None:
             found = step_of(stored, step)
+            # Added here, since it is in words, and words are not for the library.
             found["done_about"] = [done for about, done in done_about(stored) if about == step]
             print_json(found) if json else print_step(found)
         elif json:

@@ -151,6 +151,7 @@ def resume_solving(onward: Onward) -> int:
     kept = ("k", "max_depth", "max_subtasks", "decompose", "minimal", "judge", "rounds", "validate", "red_flags")
     options: dict[str, Any] = {name: origin[name] for name in (*kept, "name", "max_tokens", "prompts")}
     options |= {"format": format_of(origin["format"]), "key": origin["key"] or None, "context": origin["told"]}
+    # Options last: what is said anew comes before what was.
     options |= {"roles": addressed_to(origin["roles"], onward.base_url), **onward.options}
     model = onward.model or origin["model"]
     chosen = None if model is None else with_base_url(model, onward.base_url)
@@ -203,6 +204,7 @@ def _format(shape: Shape) -> Format | None:
         "one_of": lambda options: formats.one_of(options.split(",")),
     }
     said = {f.name: getattr(shape, f.name) for f in fields(shape) if getattr(shape, f.name) is not None}
+    # That was a setting of the journal's: see `solve`.
     if said.get("record") in RECORDED:
         del said["record"]
     if len(said) > 1:

@@ -45,6 +45,7 @@ def stored_run(run: str, place: Place) -> Iterator[Stored]:
 def read(journal: Journal, run: str) -> Stored:
     """Return the run with this id; raises UsageError for a map or branches, which are no chain of steps."""
     head = journal.head(run)
+    # Here, once for all that walk a chain: of these no start state is stored.
     if is_map(head):
         raise UsageError(f"{run} is a map of rows", remedy=f"its rows are in its output; mdap show {run} counts them")
     if is_planned(head):

@@ -109,11 +109,16 @@ def _server(text: str) -> tuple[str, Any]:
 
     # At the first equals sign, since an address or a command may hold more of them.
     name, _, where = text.partition("=")
-    words = shlex.split(where) if where.count('"') % 2 == where.count("'") % 2 == 0 else []
+    try:
+        words = shlex.split(where)
+    # A quotation mark that is left open.
+    except ValueError:
+        words = []
     if not name.isidentifier() or not words:
         raise UsageError(
             f"--tool-server {text} names no server", remedy="write NAME=ADDRESS or NAME='command and arguments'"
         )
+    # What is no address is started here, as any client of such servers does it.
     if "://" in words[0]:
         return name, where
     try:
@@ -135,6 +140,7 @@ def _imported(name: str) -> Callable[..., Any]:
         raise UsageError(f"--tool {name} names no function", remedy="name it as package.module:function")
     try:
         found: Any = import_module(module)
+        # Dots are allowed, for a method of a class is a function, too.
         for part in attribute.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
