@@ -80,7 +80,6 @@ def mcp(
         from mdap.mcp import serving
     except ModuleNotFoundError as error:
         absent = (error.name or "").partition(".")[0]
-        # No extra mends an installation that lacks a part of its own.
         if absent in ("mdap", ""):
             raise
         raise UsageError(f"mdap mcp needs {absent}", remedy="pip install 'mdap[mcp]'") from None

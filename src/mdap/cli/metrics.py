@@ -67,10 +67,7 @@ def metrics(
             _print_each(reading)
             return 0
         found = reading.fold.result(reading.read_on())
-    if json:
-        print_json(found)
-    else:
-        _print(found)
+    print_json(found) if json else _print(found)
     return 0
 
 
