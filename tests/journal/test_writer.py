@@ -73,6 +73,37 @@ def test_what_who_leads_leaves_lying_is_written_all_the_same() -> None:
     made.close()
 
 
+def test_the_thread_takes_no_turn_from_a_caller_that_has_just_written() -> None:
+    chance, wrote = Random(7), [time.monotonic()]
+    too_soon: list[float] = []
+
+    class Watched(Disk):
+        def write(self, batch: list[int]) -> None:
+            if threading.current_thread() is not threading.main_thread():
+                since = time.monotonic() - wrote[-1]
+                # A look lasts as long as it was asked to, or a little less: clocks are read at its ends.
+                too_soon.extend([since] if since < 0.9 * GLANCE else [])
+            super().write(batch)
+
+    disk = Watched()
+    made = writer(disk)
+    made.lead(True)
+    for n in range(100):
+        made.put(n)
+        # Always something there when the thread looks, at times with a writing since its last look and at times not.
+        time.sleep(chance.choice([0.0, 0.002, 0.01, 1.5 * GLANCE]))
+        made.put(n)
+        made.write_now()
+        wrote.append(time.monotonic())
+        if n == 0:
+            too_soon.clear()  # when the lead was taken, nobody had written yet
+        made.put(n)
+    made.write_now()
+    made.close()
+    assert too_soon == []
+    assert disk.items == [n for n in range(100) for _ in range(3)]
+
+
 async def test_others_may_wait_while_somebody_leads() -> None:
     disk = Disk()
     made = writer(disk)

@@ -37,7 +37,8 @@ class Writer(Generic[T]):
 
     Between threads a batch costs two changes of the interpreter's lock and two wake-ups, more than the commit itself
     where a wake-up is dear. A caller with nothing else to do meanwhile may say so by `lead`: the thread is then not
-    woken for what comes in, but looks every `GLANCE` seconds, and the caller writes.
+    woken for what comes in, and the caller writes; what it has left lying for two looks, `GLANCE` seconds apart, the
+    thread writes.
     """
 
     def __init__(
@@ -140,20 +141,27 @@ class Writer(Generic[T]):
 
     def _gather(self) -> bool:
         """Return once there is something worth writing; False once there will be nothing more."""
+        taken = -1
         # Looked at without the lock: what comes in at this moment leaves a signal, and is seen on the next look.
-        while not self._queue:
-            if self._closing:
+        while not self._queue or self._is_seen_to(taken):
+            if self._closing and not self._queue:
                 return False
+            taken = self._taken
             with contextlib.suppress(Empty):
                 self._signal.get(timeout=GLANCE if self._is_led else None)
         with self._lock:
             # The signal of the first entry has done its work; left there, it would end the gathering at once.
             self._forget_signals()
-            hurry = len(self._queue) >= GATHER or bool(self._waiters) or self._closing
+            hurry = len(self._queue) >= GATHER or bool(self._waiters) or self._closing or self._is_led
         if not hurry:
             with contextlib.suppress(Empty):
-                self._signal.get(timeout=GLANCE if self._is_led else LINGER)
+                self._signal.get(timeout=LINGER)
         return True
+
+    def _is_seen_to(self, taken: int) -> bool:
+        """Say whether a caller that leads has written since `taken` items were, and nobody waits for more."""
+        # Beside a caller that is at it, this thread would hold the turn and wait for the interpreter's lock, 5 ms long.
+        return self._is_led and self._taken != taken and not self._waiters and not self._closing
 
     def _commit(self) -> None:
         with self._turn:
