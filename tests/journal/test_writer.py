@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from random import Random
@@ -177,3 +178,21 @@ def _hand_over(made: Writer[int], count: int, chance: Random) -> None:
         made.put(n)
         if chance.random() < 0.1:
             made.write_now()
+
+
+def test_a_signal_that_the_thread_takes_first_is_no_fault_of_a_caller_that_writes() -> None:
+    disk, usual, chance = Disk(), sys.getswitchinterval(), Random(3)
+    made = writer(disk)
+    # Threads change places after nearly every step, so that each gets between any two of the other's.
+    sys.setswitchinterval(1e-6)
+    try:
+        for n in range(30_000):
+            made.lead(n % 2 == 0)
+            for _ in range(chance.randrange(1_500)):
+                pass  # the thread wakes up meanwhile, here or a little later
+            made.write_now()
+    finally:
+        sys.setswitchinterval(usual)
+    made.put(1)
+    made.close()
+    assert disk.items == [1]

@@ -193,8 +193,10 @@ class Writer(Generic[T]):
                 self._fail(failure)
 
     def _forget_signals(self) -> None:
-        while not self._signal.empty():
-            self._signal.get_nowait()
+        # Until there is none: asked for first, the thread may have taken it by then.
+        with contextlib.suppress(Empty):
+            while True:
+                self._signal.get_nowait()
 
     def _settle(self, ticket: int) -> None:
         with self._lock:
