@@ -8,12 +8,17 @@ import time
 
 import pytest
 
-from mdap.clock import LoopClock, run_virtual
+from mdap.clock import LoopClock, RunningClock, run_virtual
+
+CLOCKS = [LoopClock, RunningClock]
 
 
-def test_a_sleep_of_a_day_costs_no_real_time_and_advances_the_clock_by_a_day() -> None:
+@pytest.mark.parametrize("made", CLOCKS)
+def test_a_sleep_of_a_day_costs_no_real_time_and_advances_the_clock_by_a_day(
+    made: type[LoopClock | RunningClock],
+) -> None:
     async def main() -> float:
-        clock = LoopClock()
+        clock = made()
         began = clock.now()
         await clock.sleep(86_400.0)
         return clock.now() - began
@@ -23,8 +28,9 @@ def test_a_sleep_of_a_day_costs_no_real_time_and_advances_the_clock_by_a_day() -
     assert time.perf_counter() - began < 1.0
 
 
-async def test_on_an_ordinary_loop_a_sleep_takes_real_time() -> None:
-    clock = LoopClock()
+@pytest.mark.parametrize("made", CLOCKS)
+async def test_on_an_ordinary_loop_a_sleep_takes_real_time(made: type[LoopClock | RunningClock]) -> None:
+    clock = made()
     began, real = clock.now(), time.perf_counter()
     await clock.sleep(0.02)
     assert clock.now() - began >= 0.019
@@ -118,3 +124,14 @@ def test_two_runs_of_one_program_see_the_same_times() -> None:
         return seen
 
     assert run_virtual(main()) == run_virtual(main())
+
+
+async def test_a_clock_of_one_loop_agrees_with_the_loop() -> None:
+    clock, loop = RunningClock(), asyncio.get_running_loop()
+    before, read, after = loop.time(), clock.now(), loop.time()
+    assert before <= read <= after
+
+
+def test_a_clock_of_one_loop_is_made_on_it() -> None:
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        RunningClock()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Unpack
 
 import msgspec
 
-from mdap.clock import LoopClock
+from mdap.clock import RunningClock
 from mdap.core.budget import Budget, Limits
 from mdap.core.calibrated import Calibration, ModelCalibration, decode
 from mdap.core.epochs import is_changed
@@ -218,7 +218,7 @@ async def _drive(
     history = journal.history(run)
     head, book = history.head, history.book
     total = getattr(parts.view.task, "steps", None)
-    wired = _wired(journal, history, parts, rule, observed(on_event, calibrated, rule), clock or LoopClock())
+    wired = _wired(journal, history, parts, rule, observed(on_event, calibrated, rule), clock or RunningClock())
     wired.meter.tell(Started(run, head.task, head.model, rule.spec, book.steps, total, book.totals))
     limit = settings.max_steps or total or MOST_STEPS  # `total`, too: the task's `is_done` may err
     try:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Unpack
 import msgspec
 
 from mdap.api import close, limits_of
-from mdap.clock import LoopClock
+from mdap.clock import RunningClock
 from mdap.core.budget import Budget
 from mdap.core.calibrated import Calibration, ModelCalibration, StatesFrom, comparable, ranked
 from mdap.core.calibration import AGAIN, kinds_of
@@ -188,7 +188,7 @@ def _by_batches(
         return parts
     from mdap.models.batches import Batched
 
-    model = Batched(parts.model, submitted, clock or LoopClock(), batch.patience)
+    model = Batched(parts.model, submitted, clock or RunningClock(), batch.patience)
     # The patience with a batch bounds the wait, and says how to go on; a timeout of the call would only cut it short.
     together = {"in_flight": max(samples, parts.settings.in_flight), "timeout": 4 * batch.patience.limit + 3600}
     settings = msgspec.structs.replace(parts.settings, **together)
@@ -214,7 +214,7 @@ async def _calibrated(
     settings = parts.settings
     # A flagged sample is not drawn again here, but a cap of no redraws would make it an error.
     settings = msgspec.structs.replace(settings, redraws=max(1, settings.redraws))
-    clock = clock or LoopClock()
+    clock = clock or RunningClock()
     emit = fan_out(on_event)
     watch = Stopwatch(clock)
     budget = Budget(limits_of(settings), Spend())

@@ -31,6 +31,19 @@ class LoopClock:
         await asyncio.sleep(seconds)
 
 
+class RunningClock:
+    """The clock of the event loop that it is made on, for whoever stays there: not looked up at each reading."""
+
+    __slots__ = ("now",)
+
+    def __init__(self) -> None:
+        self.now = get_running_loop().time
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds` of the loop's time."""
+        await asyncio.sleep(seconds)
+
+
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop whose time stands still while anything can run, and then jumps to the next timer.
 

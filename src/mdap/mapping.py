@@ -18,7 +18,7 @@ from typing import Any, Unpack
 import msgspec
 
 from mdap import api
-from mdap.clock import LoopClock
+from mdap.clock import RunningClock
 from mdap.core.budget import Budget
 from mdap.core.calibrated import Calibration, ModelCalibration
 from mdap.core.epochs import check_tools
@@ -119,7 +119,7 @@ async def map(
             plan = plan or _taken_up(store, str(run), source, chosen, dict(options))
             # One claim for all rows: two processes on one map would each count its budget as their own.
             with store.claim(plan.head.id):
-                drive = _Map(store, plan, source, target, on_event, clock or LoopClock(), again=retry_failed)
+                drive = _Map(store, plan, source, target, on_event, clock or RunningClock(), again=retry_failed)
                 return await drive.run()
     finally:
         # A model that was handed in may serve other runs at this moment: whoever made it closes it.

@@ -17,7 +17,7 @@ from typing import Any, Unpack
 import msgspec
 
 from mdap import api
-from mdap.clock import LoopClock
+from mdap.clock import RunningClock
 from mdap.conduct import Conduct, Staged
 from mdap.core.epochs import TOOLS, check_tools
 from mdap.core.errors import BudgetReached, FingerprintChanged, JournalError, MdapError, Stop, Undecided, UsageError
@@ -91,7 +91,7 @@ async def conducting(
                 staged = _taken_up(store, run, ensemble, chosen, about, dict(options))
             # From here on no other process can drive it.
             with store.claim(staged.head.id):
-                conduct = Conduct(store, staged, on_event, clock or LoopClock(), tools)
+                conduct = Conduct(store, staged, on_event, clock or RunningClock(), tools)
                 async with _segment(conduct, staged.head):
                     yield conduct
     finally:

@@ -73,7 +73,9 @@ class Budget:
 
     def settle(self, tokens: int, used: int, nano: int = 0, cost: int = 0) -> None:
         """Replace a reservation by what was really `used` and its `cost`; the call counts whatever became of it."""
-        self.release(tokens, nano)
+        self.calls_open -= 1
+        self.tokens_open -= tokens
+        self.nano_open -= nano
         # Not the reservation but what was used: the bill may be above it, which its receiver has to notice.
         self.spent.calls += 1
         self.spent.tokens += used
