@@ -37,6 +37,11 @@ class Poll:
     step that `waits` for a person's word is kept although nothing was asked.
     """
 
+    __slots__ = (
+        *("ballot", "cap", "messages", "on_vote", "remedy", "slots", "step", "waiting", "waits"),
+        *("_earlier", "_groups", "_k", "_votes"),
+    )
+
     def __init__(self, step: Step, rule: Rule, opened: OpenBallot | None = None) -> None:
         self.step = step
         self.ballot = Ballot(rule)

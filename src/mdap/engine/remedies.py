@@ -69,7 +69,9 @@ def remedied(decide: Decide, remedies: Sequence[str], means: Means) -> Decide:
     `model` open a new one, since votes of another prompt or model say nothing about the same p. Raises Stop where the
     last remedy is to stop.
     """
-    return _Asked(decide, checked(remedies, means.asking.view), means).decide
+    ways = checked(remedies, means.asking.view)
+    # A ballot that was left open may go on by a remedy that it names, or with what a person granted it.
+    return _Asked(decide, ways, means).decide if ways or means.polls else decide
 
 
 class _Asked:
