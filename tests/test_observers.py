@@ -166,3 +166,16 @@ def test_an_observer_that_listens_once_hears_the_start_and_no_more() -> None:
     assert result.status == "done"
     assert heard == ["Started"]
     assert len(whole) > 7
+
+
+def test_an_observer_that_listens_once_can_stop_the_run_and_its_bug_alters_nothing() -> None:
+    def stopping(event: Event) -> None:
+        raise Stop("not today")
+
+    def broken(event: Event) -> None:
+        raise KeyError("a bug")
+
+    stopping.once = broken.once = True  # type: ignore[attr-defined]
+    stopped = mdap.run("hanoi:disks=3", "simulated:p=1", k=1, on_event=[broken, stopping])
+    assert (stopped.status, stopped.reason, stopped.samples) == ("stopped", "not today", 0)
+    assert mdap.run("hanoi:disks=3", "simulated:p=1", k=1, on_event=broken).status == "done"

@@ -48,7 +48,7 @@ from mdap.engine.vote import Asking
 from mdap.engine.voting import do_voting
 from mdap.journal import open_journal
 from mdap.models.probed import Report, read_report, take_over
-from mdap.observers import Observer, fan_out, warn
+from mdap.observers import Observer, beginning, fan_out, warn
 from mdap.parts import (
     Asked,
     Changes,
@@ -219,7 +219,8 @@ async def _drive(
     head, book = history.head, history.book
     total = getattr(parts.view.task, "steps", None)
     wired = _wired(journal, history, parts, rule, observed(on_event, calibrated, rule), clock or RunningClock())
-    wired.meter.tell(Started(run, head.task, head.model, rule.spec, book.steps, total, book.totals))
+    started = Started(run, head.task, head.model, rule.spec, book.steps, total, book.totals)
+    wired.meter.tell(started, beginning(on_event))
     limit = settings.max_steps or total or MOST_STEPS  # `total`, too: the task's `is_done` may err
     try:
         await drive(parts.view, wired.log, wired.meter, wired.polls, wired.decide, limit, wired.ahead)

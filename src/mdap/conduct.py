@@ -35,7 +35,7 @@ from mdap.engine.taskview import TaskView
 from mdap.engine.tools import said_of
 from mdap.engine.vote import Asking
 from mdap.engine.voting import do_voting
-from mdap.observers import Observer, warn
+from mdap.observers import Observer, beginning, warn
 from mdap.parts import Parts, suited
 from mdap.protocols import Clock, Complete, Journal, Model, Rule, Task
 from mdap.roles import Cast, Casting, RoleTotals, total_of, totals_of
@@ -92,6 +92,7 @@ class Conduct:
         # A run of branches has no state of its own; the log that all of them share is one of no steps.
         self._log = Log(journal, history, TaskView(_NoSteps()), settings.record, clock)
         self._emit: Emit = api.observed(on_event, None, staged.casting.usual.rule)
+        self._first = beginning(on_event)
         self._meter = Meter(Budget(api.limits_of(settings), self._book.spent), clock, self._log.lease, self._emit)
         self._whole = Accounts(journal, self._log, head, clock, self._book)
         self._meter.note = self._whole.note
@@ -186,7 +187,8 @@ class Conduct:
         """Tell observers that the segment has begun."""
         head, book = self._staged.head, self._book
         rule = self._staged.casting.usual.rule.spec
-        self._meter.tell(Started(head.id, head.task, head.model, rule, book.steps, None, book.totals))
+        started = Started(head.id, head.task, head.model, rule, book.steps, None, book.totals)
+        self._meter.tell(started, self._first)
 
     async def end(self, status: Status, reason: str) -> None:
         """Make everything durable, the end of this segment included."""

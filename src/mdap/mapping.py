@@ -48,7 +48,7 @@ from mdap.engine.vote import Asking
 from mdap.engine.voting import do_voting
 from mdap.groups import Group
 from mdap.models.catalog import as_model
-from mdap.observers import Observer, warn
+from mdap.observers import Observer, beginning, warn
 from mdap.parts import (
     Asked,
     Options,
@@ -246,6 +246,7 @@ class _Map:
         history.snapshot = Snapshot(0, plain(source.first.start()))
         self._log = Log(journal, history, source.first, settings.record, clock)
         self._emit: Emit = api.observed(on_event, plan.calibrated, plan.rule)
+        self._first = beginning(on_event)
         self._ruling = RowRuling(plan.rule, _steps_of(head.total, source.first))
         self._meter = Meter(Budget(api.limits_of(settings), self._book.spent), clock, self._log.lease, self._emit)
         self._whole = Whole(journal, self._log, head, clock)
@@ -307,7 +308,8 @@ class _Map:
     async def run(self) -> Mapped:
         """Drive all rows and return what they came to, with everything durable."""
         head, book = self._plan.head, self._book
-        self._meter.tell(Started(head.id, head.task, head.model, self._plan.rule.spec, 0, head.total, book.totals))
+        started = Started(head.id, head.task, head.model, self._plan.rule.spec, 0, head.total, book.totals)
+        self._meter.tell(started, self._first)
         status: Status = "error"
         reason = "an error inside mdap"
         try:

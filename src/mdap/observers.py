@@ -17,15 +17,29 @@ def fan_out(observers: Observer | Sequence[Observer]) -> Observer | None:
     """Return one observer that tells all of `observers` and the logger; None if nobody would listen.
 
     All are told before a Stop of one of them ends the run. Any other error of an observer is logged with its traceback,
-    and the run goes on. An observer whose attribute `once` is true hears the first event, Started, and no other.
+    and the run goes on. Those whose attribute `once` is true are left out: see `beginning`.
     """
-    listening = [observers] if callable(observers) else list(observers)
-    once = [observer for observer in listening if getattr(observer, "once", False)]
+    listening = [observer for observer in _listed(observers) if not getattr(observer, "once", False)]
     # Looked at once, not at each event: a run that nobody follows pays nothing for being followed.
     if logger.isEnabledFor(logging.INFO):
         listening.append(log_event)
-    if not listening:
-        return None
+    return _telling(listening) if listening else None
+
+
+def beginning(observers: Observer | Sequence[Observer]) -> Observer | None:
+    """Return one observer that tells those of `observers` whose attribute `once` is true; None if there are none.
+
+    They hear the first event, Started, and no other: making the others has its price.
+    """
+    once = [observer for observer in _listed(observers) if getattr(observer, "once", False)]
+    return _telling(once) if once else None
+
+
+def _listed(observers: Observer | Sequence[Observer]) -> list[Observer]:
+    return [observers] if callable(observers) else list(observers)
+
+
+def _telling(listening: Sequence[Observer]) -> Observer:
 
     def _tell(event: Event) -> None:
         stopped = None
@@ -36,9 +50,6 @@ def fan_out(observers: Observer | Sequence[Observer]) -> Observer | None:
                 stopped = stopped or stop
             except Exception:  # an observer may be anybody's code, and must not be able to alter a run
                 logger.exception("observer %r failed", observer)
-        while once:
-            # Not while the list is gone through.
-            listening.remove(once.pop())
         if stopped is not None:
             raise stopped
 

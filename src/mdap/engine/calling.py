@@ -126,13 +126,14 @@ class Meter:
         """Seconds that this segment has taken so far."""
         return self._clock.now() - self._began
 
-    def tell(self, event: Event) -> None:
-        """Tell observers; a Stop of theirs is raised before the next call, since this one's reply is paid for."""
-        if self._emit is not None:
-            try:
-                self._emit(event)
-            except Stop as stop:
-                self._stop = stop
+    def tell(self, event: Event, others: Emit = None) -> None:
+        """Tell observers and `others`; a Stop of theirs is raised before the next call, since a reply is paid for."""
+        for emit in (self._emit, others):
+            if emit is not None:
+                try:
+                    emit(event)
+                except Stop as stop:
+                    self._stop = stop
 
     def within_time(self, complete: Complete) -> Complete:
         """Return `complete` that ends as BudgetReached with the budget of seconds, its waits and repeats included."""

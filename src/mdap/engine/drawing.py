@@ -54,8 +54,14 @@ async def draw_all(
     """
     try:
         if not asking.tempo.waits:
+            # `_draw_one`, without a coroutine of its own for each draw.
             for slot in batch:
-                await _draw_one(asking, poll, prompt, slot, reader, allowance)
+                try:
+                    await get_vote(asking, poll.step, prompt, slot, reader, allowance)
+                except MdapError as error:
+                    slot.error = error
+                if poll.on_vote is not None:
+                    poll.on_vote()
             if asking.tempo.is_turn_due(asking.clock.now()):
                 await asking.tempo.turn()
         elif len(batch) == 1:

@@ -126,10 +126,10 @@ class Poll:
             self._groups, self.ballot, self.waiting = groups, Ballot(self.ballot.rule), 0
             self.count()
 
-    def batch(self, max_samples: int) -> list[Slot]:
-        """Return the slots to draw now: those needed for a decision that have no vote, as far as the cap allows."""
+    def batch(self, needed: int, max_samples: int) -> list[Slot]:
+        """Return the slots to draw now: of the votes `needed` those that are not there, as far as the cap allows."""
         # Never more slots than samples: a rule may ask for more votes than there will ever be.
-        slots, end = self.slots, self.waiting + min(self.ballot.needed, max_samples)
+        slots, end = self.slots, self.waiting + min(needed, max_samples)
         slots += [Slot(number) for number in range(len(slots), end)]
         empty = [slot for slot in slots[self.waiting : end] if slot.vote is None]
         # A resume may have lowered the cap below what is already taken.

@@ -32,8 +32,8 @@ async def do_voting(asking: Asking, rule: Rule, step: Step, polls: dict[int, Pol
         if view.judge is not None:
             await _regroup(view.judge, asking, poll, prompt)
         # Exactly as many as are needed: fewer would only wait longer, one more could be wasted.
-        while poll.ballot.needed:
-            batch = poll.batch(cap)
+        while needed := poll.ballot.needed:
+            batch = poll.batch(needed, cap)
             if not batch:
                 raise _out_of_samples(poll, cap)
             # Shared out beforehand: if draws took from one counter, latency would say which of them meets the cap.

@@ -267,9 +267,11 @@ class Simulated:
             return Response(reply.text[: cap * _CHARACTERS], "length", Usage(step.tokens_in, cap))
         if not self._lengths:
             return reply
-        # A length that would pass the cap ends at it: flags are for `flags` alone.
-        claimed = max(tokens, min(cap, self._lengths[int(size * len(self._lengths))]))
-        return Response(reply.text, "stop", Usage(step.tokens_in, claimed))
+        claimed = self._lengths[int(size * len(self._lengths))]
+        if claimed > cap:
+            # A length that would pass the cap ends at it: flags are for `flags` alone.
+            claimed = cap
+        return Response(reply.text, "stop", Usage(step.tokens_in, claimed if claimed > tokens else tokens))
 
     def _seconds(self, odds: Odds, seed: int) -> float:
         if not self._sigma:
