@@ -517,3 +517,24 @@ def test_a_reply_that_is_no_response_is_an_error_that_says_what_came() -> None:
 
     with pytest.raises(ModelError, match="speaker returned str, not a Response"):
         mdap.run(Applied(1), Speaker())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options", [{"remedies": ["prayer"]}, {"remedies": ["stop", "person"]}, {"hedge": 1, "leader_first": True}]
+)
+def test_what_cannot_be_carried_out_leaves_no_run_behind(options: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        mdap.run("hanoi:disks=2", "simulated:p=1", journal=tmp_path / "runs.db", **options)
+    assert not (tmp_path / "runs.db").exists()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["simulated", "simulated:flags=0.5", "simulated:hard=0.1,flags=1", "simulated:wrong=spread", "simulated:paper"],
+)
+def test_a_spec_that_a_run_has_kept_makes_the_same_model_again(options: str) -> None:
+    journal = open_journal(None)
+    first = mdap.run("hanoi:disks=3", f"simulated{options}", k=1, journal=journal, max_steps=1)
+    kept = journal.heads()[0].model
+    assert mdap.resume(first.run, journal=journal, max_steps=2).status in ("stopped", "undecided")
+    assert journal.heads()[0].model == kept

@@ -16,6 +16,8 @@ from mdap.core.records import Record
 from mdap.core.redflags import Flag, RedFlagCheck, RedFlags
 from mdap.core.settings import CHANGEABLE, Settings
 from mdap.core.spec import unknown
+from mdap.engine.drawing import drawing
+from mdap.engine.remedies import checked
 from mdap.engine.stack import members
 from mdap.engine.taskview import TaskView
 from mdap.models.catalog import as_model
@@ -180,6 +182,9 @@ def parts_of(
     view = TaskView(in_form(task_named(task), getattr(chosen, "prompt_form", None)))
     chosen = chosen.bind(view.task) if hasattr(chosen, "bind") else chosen
     decided = settings(chosen)
+    # Before there is a run: what cannot be carried out would leave an empty one behind.
+    drawing(decided)
+    checked(decided.remedies, view)
     return Parts(view, chosen, redflags.red_flags(decided.flag_tokens, extra=extra, replace=replace), decided, owned)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -113,7 +114,9 @@ def connect(path: Path, synchronous: Synchronous, timeout: float) -> sqlite3.Con
     `timeout` is how many seconds a locked file is waited for.
     """
     if path.is_dir():
-        raise JournalError(f"journal {path} is a folder", remedy=f"name a file in it: --journal {path / 'runs.db'}")
+        raise JournalError(
+            f"journal {path} is a folder", remedy=f"name a file in it: --journal {shlex.quote(str(path / 'runs.db'))}"
+        )
     with explained(path):
         # No isolation level: Python would begin transactions of its own, and durability rests on where they end. Not
         # bound to this thread: readers take turns by a lock, and commits are the writer's.

@@ -69,7 +69,8 @@ def simulated(
     if auc and not 0.5 <= auc < 1.0:
         raise UsageError(f"simulated: auc={auc!r} is out of range", remedy="give auc from 0.5 to below 1")
     if preset is None:
-        given.setdefault("p", 0.9)
+        # In front, where it also stands when it is given: one model has one spec.
+        given = {"p": 0.9} | given
     others = {"length": length, "latency": latency, "sigma": sigma, "auc": auc, "seed": seed}
     spec = write_spec("simulated", given | {name: value for name, value in others.items() if value}, bare=preset)
     law = PAPER if preset else _law(given)
