@@ -529,8 +529,7 @@ def test_what_cannot_be_carried_out_leaves_no_run_behind(options: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    "spec",
-    ["simulated", "simulated:flags=0.5", "simulated:hard=0.1,flags=1", "simulated:wrong=spread", "simulated:paper"],
+    "options", ["", ":flags=0.5", ":hard=0.1,flags=1", ":wrong=spread", ":paper", ":flags=0.5,p=0.8"]
 )
 def test_a_spec_that_a_run_has_kept_makes_the_same_model_again(options: str) -> None:
     journal = open_journal(None)
