@@ -214,14 +214,12 @@ async def _drive(
     calibrated: ModelCalibration | None = None,
 ) -> Result:
     """Drive a run from where its journal ends, and return its result."""
-    settings = parts.settings
-    history = journal.history(run)
+    history, total = journal.history(run), getattr(parts.view.task, "steps", None)
     head, book = history.head, history.book
-    total = getattr(parts.view.task, "steps", None)
     wired = _wired(journal, history, parts, rule, observed(on_event, calibrated, rule), clock or RunningClock())
     started = Started(run, head.task, head.model, rule.spec, book.steps, total, book.totals)
     wired.meter.tell(started, beginning(on_event))
-    limit = settings.max_steps or total or MOST_STEPS  # `total`, too: the task's `is_done` may err
+    limit = parts.settings.max_steps or total or MOST_STEPS  # `total`, too: the task's `is_done` may err
     try:
         await drive(parts.view, wired.log, wired.meter, wired.polls, wired.decide, limit, wired.ahead)
     except MdapError as error:

@@ -8,13 +8,11 @@ import inspect
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from types import TracebackType
 from typing import Any, Protocol
 
 from mdap.core.errors import ModelError, UsageError
-from mdap.core.foreign import BUGS
+from mdap.core.foreign import ForeignModel, fault_of
 from mdap.core.records import Message, Request, Response
-from mdap.core.secrets import redacted
 
 
 class Ask(Protocol):
@@ -47,7 +45,7 @@ class Function:
     async def complete(self, request: Request) -> Response:
         """Call it once; cancelling stops waiting at once, though a thread that has begun cannot be stopped."""
         given: Any = request if self._wants_request else text_of(request.messages)
-        with _Blamed(self.spec):
+        with ForeignModel(self.spec, passing=ModelError):
             said = self._ask(given) if self._is_async else await _in_thread(self._ask, given)
             # A lambda that returns a coroutine looks like a plain function until it is called.
             if inspect.isawaitable(said):
@@ -56,7 +54,8 @@ class Function:
             return Response(said)
         if isinstance(said, Response):
             return said
-        raise _error(f"{self.spec} returned {type(said).__name__}, not a text or a Response", kind="reply", again=False)
+        what = f"{self.spec} returned {type(said).__name__}, not a text or a Response"
+        raise fault_of(what, kind="reply", again=False)
 
 
 def text_of(messages: Sequence[Message]) -> str:
@@ -87,34 +86,6 @@ def _name(ask: Ask) -> str:
     # Objects and partials have no name of their own, so that of their class stands for them.
     named = ask if hasattr(ask, "__qualname__") else type(ask)
     return f"{named.__module__}:{named.__qualname__}"
-
-
-class _Blamed:
-    """A context in which any error but a ModelError becomes one that names the callable; cancellation passes."""
-
-    def __init__(self, spec: str) -> None:
-        self._spec = spec
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: type | None, error: BaseException | None, _traceback: TracebackType | None) -> None:
-        if isinstance(error, ModelError):
-            # The class is ours, but the words are the callable's, and may repeat a key.
-            error.message = redacted(error.message)
-        if not isinstance(error, Exception) or isinstance(error, ModelError):
-            return
-        raise _error(
-            f"{self._spec} raised {type(error).__name__}: {redacted(str(error))}",
-            kind="timeout" if isinstance(error, TimeoutError) else "failed",
-            again=not isinstance(error, BUGS),
-        ) from error
-
-
-def _error(message: str, *, kind: str, again: bool) -> ModelError:
-    error = ModelError(message, kind=kind, remedy="mend it and go on with `mdap resume RUN`")
-    error.retryable, error.blame = again, "tool"
-    return error
 
 
 async def _in_thread(ask: Ask, given: Any) -> Any:
