@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from mdap.core.errors import UsageError
 from mdap.mcp.allowed import Allowed
 from mdap.mcp.server import made_server
-from mdap.mcp.serving import Door, Guarded, application, log_to_stderr, serve_http
+from mdap.mcp.serving import Door, Guarded, application, logged_to_stderr, serve_http
 from tests.mcp.processes import TOKEN
 from tests.mcp.support import desk_at
 
@@ -147,20 +146,13 @@ async def test_a_port_that_is_taken_is_said_before_a_journal_is_made(tmp_path: A
     assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture
-def _log() -> Iterator[None]:
-    root, own = logging.getLogger(), logging.getLogger("mdap")
-    before = list(root.handlers), root.level, own.level
-    yield
-    root.handlers[:], root.level = before[0], before[1]
-    own.setLevel(before[2])
-
-
-@pytest.mark.usefixtures("_log")
 @pytest.mark.parametrize(
     ("verbose", "level"), [(0, logging.WARNING), (1, logging.INFO), (2, logging.DEBUG), (9, logging.DEBUG)]
 )
 def test_the_log_is_as_talkative_as_it_was_asked_to_be(verbose: int, level: int) -> None:
-    log_to_stderr(verbose)
-    assert logging.getLogger("mdap").level == level
-    assert logging.getLogger().level == logging.WARNING
+    root, own = logging.getLogger(), logging.getLogger("mdap")
+    before = list(root.handlers), root.level, own.level
+    with logged_to_stderr(verbose):
+        assert own.level == level
+        assert (len(root.handlers), root.level) == (1, logging.WARNING)
+    assert (list(root.handlers), root.level, own.level) == before

@@ -87,12 +87,12 @@ def mcp(
     gc.freeze()
     gc.enable()
     # On standard output a line of the log would be taken for a message.
-    serving.log_to_stderr(verbose)
-    if http:
-        door = serving.Door(host, port, token, tuple(allow_host or ()))
-        serving.see_through(serving.serve_http(place.path, allowed, door, most=runs))
-    else:
-        serving.see_through(serving.serve_stdio(place.path, allowed, most=runs))
+    with serving.logged_to_stderr(verbose):
+        if http:
+            door = serving.Door(host, port, token, tuple(allow_host or ()))
+            serving.see_through(serving.serve_http(place.path, allowed, door, most=runs))
+        else:
+            serving.see_through(serving.serve_stdio(place.path, allowed, most=runs))
     return 0
 
 

@@ -177,12 +177,24 @@ async def serve_http(journal: str | os.PathLike[str] | None, allowed: Allowed, d
                 await server.serve([listening])
 
 
-def log_to_stderr(verbose: int) -> None:
-    """Send logs to standard error, plainly: warnings, and with `verbose` what mdap does."""
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
-    logging.getLogger("mdap").setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
+@contextlib.contextmanager
+def logged_to_stderr(verbose: int) -> Iterator[None]:
+    """Send all logs to standard error, plainly: warnings, and with `verbose` what mdap does."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root, ours = logging.getLogger(), logging.getLogger("mdap")
+    # Put back at the end, since a process may run more than one command.
+    before = root.handlers, root.level, ours.level
+    # In place of what is there: the SDK may have its own handler, and each line would come twice.
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    ours.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
+    try:
+        yield
+    finally:
+        root.handlers = before[0]
+        root.setLevel(before[1])
+        ours.setLevel(before[2])
 
 
 @contextlib.contextmanager
@@ -231,7 +243,7 @@ __all__: Sequence[str] = [
     "Door",
     "Guarded",
     "application",
-    "log_to_stderr",
+    "logged_to_stderr",
     "opened",
     "see_through",
     "serve_http",
