@@ -256,7 +256,7 @@ class Conduct:
         where = step.item, step.kind
         if where not in self._growths:
             # By branch and role: prompts grow along the steps of one, and begin short again in another.
-            self._growths[where] = _Filling(voice.context)
+            self._growths[where] = Growth(voice.context, may_grow=True)
             # Before its first call: only the task says whether its replies hold what the rule reads.
             suited(voice.cast.rule, self._parts(voice.cast, asking.view))
         return msgspec.structs.replace(
@@ -338,18 +338,6 @@ class Conduct:
             again=False,
             said=said_of(self._acts),
         )
-
-
-class _Filling(Growth):
-    """The sizes of prompts that grow as they should: what was agreed on, or called, stands in those that follow.
-
-    That they fill the model's context is told of as in any run; that they grow is no news.
-    """
-
-    __slots__ = ()
-
-    def _growing(self, step: int, characters: int) -> str | None:
-        return None
 
 
 class _NoSteps:

@@ -23,6 +23,7 @@ from mdap.models.remote import Remote
 from mdap.models.reported import MOST, usage_of
 from tests.models import wires
 from tests.models.raw_server import KEY, asking
+from tests.odd import changed
 
 Place = tuple[str | int, ...]
 
@@ -77,18 +78,6 @@ def places(value: Any, *before: str | int) -> Iterator[Place]:
     yield before
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         yield from places(inner, *before, key)
-
-
-def changed(body: Any, place: Place, value: Any) -> Any:
-    """The body with another value in one place."""
-    if not place:
-        return value
-    body = copy.deepcopy(body)
-    inner = body
-    for key in place[:-1]:
-        inner = inner[key]
-    inner[place[-1]] = value
-    return body
 
 
 def without(body: Any, place: Place) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +24,7 @@ from mdap.serve.dialect import REFUSABLE, Answer, Asked, Bill, Dialect, Fault, w
 from mdap.serve.limits import Limits
 from mdap.serve.log import read_log
 from mdap.serve.prefixes import BLOCK, Prefixes
+from tests.odd import changed
 from tests.serve.adder import Adder
 from tests.serve.asking import DIALECTS, PATHS, VERSION, body_of, send
 
@@ -57,18 +57,6 @@ def places(value: Any, *before: str | int) -> Iterator[tuple[str | int, ...]]:
     yield before
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         yield from places(inner, *before, key)
-
-
-def changed(body: Any, place: tuple[str | int, ...], value: Any) -> Any:
-    """The body with another value in one place."""
-    if not place:
-        return value
-    body = copy.deepcopy(body)
-    inner = body
-    for key in place[:-1]:
-        inner = inner[key]
-    inner[place[-1]] = value
-    return body
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -24,23 +24,20 @@ class Limits(msgspec.Struct, frozen=True):
 class Budget:
     """What is spent and what is reserved, against `limits`; `spent` holds what earlier segments used.
 
-    A reservation is one call and upper bounds of its tokens and of what they cost, in nano-dollars. `lease` is how much
-    a journal has been told may be spent; a reservation past it needs a new one first.
+    A reservation is one call and upper bounds of its tokens and of what they cost, in nano-dollars. `is_counted` says
+    whether anything is limited, so that leases are needed. `lease` is how much a journal has been told may be spent; a
+    reservation past it needs a new one first.
     """
 
     def __init__(self, limits: Limits, spent: Spend) -> None:
         self.limits = limits
+        self.is_counted = limits != _NO_LIMITS
         # Copies, since both grow: the history's own record stays what was read.
         self.spent = Spend(spent.calls, spent.tokens, spent.seconds, spent.nano)
         self.lease = Spend(spent.calls, spent.tokens, spent.seconds, spent.nano)
         self.calls_open = 0
         self.tokens_open = 0
         self.nano_open = 0
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether anything is limited, so that leases are needed."""
-        return self.limits != _NO_LIMITS
 
     def fits(self, tokens: int, nano: int = 0) -> bool:
         """Say whether one more call with at most `tokens` tokens, at most so dear, stays within the limits."""
@@ -60,7 +57,8 @@ class Budget:
 
     def reserve(self, tokens: int, nano: int = 0) -> None:
         """Set aside one call, `tokens` tokens and their cost; raises BudgetReached if they do not fit."""
-        self.check(tokens, nano)
+        if self.is_counted:
+            self.check(tokens, nano)
         self.calls_open += 1
         self.tokens_open += tokens
         self.nano_open += nano
@@ -73,9 +71,7 @@ class Budget:
 
     def settle(self, tokens: int, used: int, nano: int = 0, cost: int = 0) -> None:
         """Replace a reservation by what was really `used` and its `cost`; the call counts whatever became of it."""
-        self.calls_open -= 1
-        self.tokens_open -= tokens
-        self.nano_open -= nano
+        self.release(tokens, nano)
         # Not the reservation but what was used: the bill may be above it, which its receiver has to notice.
         self.spent.calls += 1
         self.spent.tokens += used

@@ -171,7 +171,7 @@ class Meter:
                 reserved, dear = await self._reserve(request, tariff)
             else:
                 # Nothing limits it, but the number of calls is part of what a run reports.
-                budget.calls_open += 1
+                budget.reserve(0)
             used, cost = reserved, dear
             if observed:
                 self.tell(Called(1))

@@ -54,24 +54,17 @@ async def draw_all(
     """
     try:
         if not asking.tempo.waits:
-            # `_draw_one`, without a coroutine of its own for each draw.
-            for slot in batch:
-                try:
-                    await get_vote(asking, poll.step, prompt, slot, reader, allowance)
-                except MdapError as error:
-                    slot.error = error
-                if poll.on_vote is not None:
-                    poll.on_vote()
+            await _draw_each(asking, poll, prompt, batch, reader, allowance)
             if asking.tempo.is_turn_due(asking.clock.now()):
                 await asking.tempo.turn()
         elif len(batch) == 1:
-            await _draw_one(asking, poll, prompt, batch[0], reader, allowance)
+            await _draw_each(asking, poll, prompt, batch, reader, allowance)
         else:
             async with TaskGroup() as group:
                 for slot in batch[1:]:
-                    group.create_task(_draw_one(asking, poll, prompt, slot, reader, allowance))
+                    group.create_task(_draw_each(asking, poll, prompt, [slot], reader, allowance))
                 # This task would only wait: it makes the first draw itself.
-                await _draw_one(asking, poll, prompt, batch[0], reader, allowance)
+                await _draw_each(asking, poll, prompt, batch[:1], reader, allowance)
     except BaseExceptionGroup as group_of_errors:
         # What is no error of mdap ended the others of its batch; it is raised as it would be from a batch of one.
         raise group_of_errors.exceptions[0] from None
@@ -111,7 +104,7 @@ def draw_hedged(extra: int) -> Drawing:
         allowance = min(allowance, left // len(slots))
         try:
             async with TaskGroup() as group:
-                draws = [group.create_task(_draw_one(asking, poll, prompt, s, reader, allowance)) for s in slots]
+                draws = [group.create_task(_draw_each(asking, poll, prompt, [s], reader, allowance)) for s in slots]
                 await _enough(draws, slots, len(batch))
                 for draw in draws:
                     draw.cancel()
@@ -143,11 +136,15 @@ def _raise_first(slots: list[Slot]) -> None:
         raise errors[0]
 
 
-async def _draw_one(asking: Asking, poll: Poll, prompt: Prompt, slot: Slot, reader: Reader, allowance: int) -> None:
-    try:
-        await get_vote(asking, poll.step, prompt, slot, reader, allowance)
-    except MdapError as error:
-        # Kept until its siblings have ended: they are paid for, and which error counts must not depend on timing.
-        slot.error = error
-    if poll.on_vote is not None:
-        poll.on_vote()
+async def _draw_each(
+    asking: Asking, poll: Poll, prompt: Prompt, slots: list[Slot], reader: Reader, allowance: int
+) -> None:
+    """Draw into slots one after another."""
+    for slot in slots:
+        try:
+            await get_vote(asking, poll.step, prompt, slot, reader, allowance)
+        except MdapError as error:
+            # Kept until its siblings have ended: they are paid for, and which error counts must not depend on timing.
+            slot.error = error
+        if poll.on_vote is not None:
+            poll.on_vote()

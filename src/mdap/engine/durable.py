@@ -139,12 +139,10 @@ class Log:
 
         Returns the clock's time, in seconds.
         """
-        if self.retried != self._retries_stored:
-            totals.retries = self._new_retries()
+        totals.retries = self._new_retries()
         now = self._clock.now()
         totals.elapsed, self._timed = now - self._timed, now
-        if self._view.judge is not None:
-            self._add_judging(totals)
+        self._add_judging(totals)
         if self._cost_of is not None:
             totals.nano = self._new_cost()
         return now

@@ -18,14 +18,19 @@ class Growth:
     """The sizes of the prompts of one run.
 
     `context` is the most tokens that the model takes, None where nobody knows; `warn_share` is the share of it from
-    which on a prompt is worth a warning. Tokens are estimated as characters / 4, and every message says so.
+    which on a prompt is worth a warning. Tokens are estimated as characters / 4, and every message says so. `may_grow`:
+    prompts hold what was agreed on before them, and that they grow is no news.
     """
 
-    __slots__ = ("_first", "_longest", "_rises", "_told_share", "_warned_at", "_warnings", "context", "warn_share")
+    __slots__ = (
+        *("_first", "_longest", "_may_grow", "_rises", "_told_share", "_warned_at", "_warnings"),
+        *("context", "warn_share"),
+    )
 
-    def __init__(self, context: int | None, warn_share: float = 0.5) -> None:
+    def __init__(self, context: int | None, warn_share: float = 0.5, *, may_grow: bool = False) -> None:
         self.context = context
         self.warn_share = warn_share
+        self._may_grow = may_grow
         self._first = (0, 0)
         self._longest = 0
         self._rises = 0
@@ -52,7 +57,7 @@ class Growth:
             warning = self._against(self.context, step, characters)
             if warning is not None:
                 return warning
-        return self._growing(step, characters)
+        return None if self._may_grow else self._growing(step, characters)
 
     def _against(self, context: int, step: int, characters: int) -> str | None:
         tokens = characters // CHARACTERS_PER_TOKEN

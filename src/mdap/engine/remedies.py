@@ -92,11 +92,7 @@ class _Asked:
             ways = self._ways(step.state)
             place = self._taken_up(poll, ways)
         while True:
-            poll = self._means.polls.get(step.index)
             try:
-                if place < 0 and (poll is None or poll.cap is None):
-                    # The run's own way, with what asks ahead inside; a remedy asks for this one step alone.
-                    return await self._decide(step)
                 return await self._ask(step, place, ways or [])
             except Undecided as error:
                 # Python forgets the name of an error at the end of its clause.
@@ -134,6 +130,9 @@ class _Asked:
     async def _ask(self, step: Step, place: int, ways: list[str]) -> Decision:
         poll = self._means.polls.get(step.index)
         cap = None if poll is None else poll.cap
+        if place < 0 and cap is None:
+            # The run's own way, with what asks ahead inside; a remedy asks for this one step alone.
+            return await self._decide(step)
         asking = self._means.asking if place < 0 else self._asking(step.state, ways[place])
         return await self._means.vote(asking if cap is None else _capped(asking, cap), step)
 
