@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pty
-import select
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from mdap.cli.progress import Line
 from mdap.core.events import Called, Flagged, Progress, Started, StepDecided
 from mdap.core.records import Decision, Move, Totals
+from tests.cli.screen import shown_on
 
 MOVE = Move(1, 2)
 
@@ -102,14 +102,7 @@ def run_on_terminal(folder: Path, *words: str) -> str:
         stdout=subprocess.DEVNULL,
         stderr=theirs,
     ) as process:
-        os.close(theirs)
-        said = b""
-        while select.select([ours], [], [], 30)[0]:
-            try:
-                said += os.read(ours, 65536)
-            except OSError:  # how Linux says that the other side has been closed
-                break
-        os.close(ours)
+        said = shown_on(ours, theirs)
         assert process.wait() == 0, said.decode()
     return said.decode()
 

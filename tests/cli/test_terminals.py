@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import re
-import select
 import shlex
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 from rich.cells import cell_len
 
 from tests.cli.conftest import Terminal
+from tests.cli.screen import shown_on
 
 RUN = ("run", "hanoi:disks=4", "--model", "simulated:p=0.8,flags=0.1,seed=3", "--k", "2", "--record", "samples")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -33,14 +33,7 @@ def seen(mdap: Terminal, *words: str, env: dict[str, str] = PLAIN) -> str:
         stdout=theirs,
         stderr=theirs,
     ):
-        os.close(theirs)
-        said = b""
-        while select.select([ours], [], [], 30)[0]:
-            try:
-                said += os.read(ours, 65536)
-            except OSError:  # how Linux says that the other side has been closed
-                break
-        os.close(ours)
+        said = shown_on(ours, theirs)
     return said.decode()
 
 
